@@ -1,0 +1,33 @@
+/** What function capture gives to the runtime, and asks of it. */
+import type { DecodeHooks, EncodeHooks } from "../values/hooks.ts";
+
+/** A function or class ready to travel. */
+export interface Captured {
+  /** Content hash: the same source with the same captured values has the same key. */
+  readonly key: string;
+  /** Display name (`square`, `Counter`, or `anonymous`). */
+  readonly name: string;
+  readonly kind: "function" | "async" | "generator" | "async generator" | "class";
+  /** For a class: has it an async method (own or inherited). Decides the default `maxConcurrency`. */
+  readonly hasAsyncMethod: boolean;
+  /** Method names of a class with their kind, own and inherited (constructor excluded). */
+  readonly methods: Readonly<Record<string, "function" | "async" | "generator" | "async generator">>;
+  /** What the function captured and must stay alive with it: ObjectRefs, actor handles. */
+  readonly holds: readonly object[];
+}
+
+/** Where generated modules are stored and fetched: the session's `code/` directory, or memory before there is one. */
+export interface CodeStore {
+  has(key: string): boolean;
+  /** Files by suffix: `.mjs` (the module), `.mjs.map`, `.env` (captured values, serialized). */
+  write(key: string, files: Readonly<Record<string, string | Uint8Array>>): void;
+  /** Absolute path of the module, after making sure that it is there. */
+  fetch(key: string): Promise<string>;
+}
+
+export interface CaptureContext {
+  readonly code: CodeStore;
+  /** The runtime's value hooks for refs, handles, remote functions. Functions and classes never reach them during capture. */
+  readonly encode: EncodeHooks;
+  readonly decode: DecodeHooks;
+}

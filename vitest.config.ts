@@ -1,0 +1,20 @@
+import { fileURLToPath } from "node:url";
+import { defineConfig } from "vitest/config";
+
+/**
+ * Scenario tests import "shoal" as a user does, from the built package (dist/), so that the driver, the daemon and the workers
+ * run what is shipped. Unit tests beside the sources import the sources.
+ */
+const dist = (name: string) => fileURLToPath(new URL(`./dist/${name}.js`, import.meta.url));
+
+export default defineConfig({
+  resolve: { alias: [{ find: /^shoal$/, replacement: dist("index") }, { find: /^shoal\/util$/, replacement: dist("util") }, { find: /^shoal\/testing$/, replacement: dist("testing") }] },
+  test: {
+    include: ["src/**/*.test.ts", "test/**/*.test.ts", "sim/**/*.test.ts"],
+    server: { deps: { external: [/\/dist\/.*\.js$/] } },
+    pool: "forks",
+    maxWorkers: 2,
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
+  },
+});
