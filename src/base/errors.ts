@@ -166,7 +166,7 @@ export class WorkerCrashedError extends ShoalError {
   static {
     branded(this);
   }
-  override readonly code = "WORKER_CRASHED";
+  override readonly code: "WORKER_CRASHED" | "OUT_OF_MEMORY" = "WORKER_CRASHED";
   override readonly retryable = true;
   declare readonly exitCode: number | null;
   declare readonly signal: string | null;
@@ -191,13 +191,11 @@ export class NodeDiedError extends ShoalError {
 }
 
 /** The memory monitor, or the worker's heap limit, ended the process and retries are used up. */
-export class OutOfMemoryError extends ShoalError {
+export class OutOfMemoryError extends WorkerCrashedError {
   static {
     branded(this);
   }
   override readonly code = "OUT_OF_MEMORY";
-  override readonly retryable = true;
-  declare readonly pid: number;
   constructor(message: string, fields: Fields<OutOfMemoryError> = {}) {
     super(message, fields);
   }

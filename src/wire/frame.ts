@@ -53,7 +53,7 @@ export class FrameSplitter {
         this.wantedBytes = end - at;
         break;
       }
-      const destination = destinationBytes === 0 ? "" : data.latin1Slice(at + frameHeaderBytes, bodyStart);
+      const destination = destinationBytes === 0 ? "" : data.toString("latin1", at + frameHeaderBytes, bodyStart);
       onFrame({ kind, destination, body: data.subarray(bodyStart, end) });
       at = end;
       this.wantedBytes = frameHeaderBytes;
@@ -70,6 +70,6 @@ export function writeFrameHeader(target: Buffer, bodyBytes: number, destination:
   target.writeUInt32LE(bodyBytes, 0);
   target[4] = frameKindBatch;
   target[5] = destination.length;
-  if (destination.length > 0) target.latin1Write(destination, frameHeaderBytes);
+  if (destination.length > 0) target.write(destination, frameHeaderBytes, "latin1");
   return frameHeaderBytes + destination.length;
 }

@@ -1,0 +1,54 @@
+/**
+ * What goes into a node's scheduler and what comes out. The scheduler decides on one node which worker is leased to whom, which processes
+ * start and stop, and when a request can never be met; runtime/daemon carries the effects out and reports back by events.
+ */
+import type { ActorId, JobId, LeaseId, PlacementGroupId, WorkerId } from "../base/ids.ts";
+import type { GroupStrategy, Resources, RuntimeEnvSpec, SchedulingSpec } from "../wire/messages.ts";
+
+export type SchedulerEvent =
+  /** A process start asked for by `startWorker` has connected. `token` is the effect's. */
+  | { readonly kind: "workerReady"; readonly token: number; readonly workerId: WorkerId }
+  /** A process start failed before it connected. `permanent`: the runtime env cannot be set up, so what asked for it fails. */
+  | { readonly kind: "startFailed"; readonly token: number; readonly permanent: boolean; readonly text: string }
+  /** A worker process ended, however. */
+  | { readonly kind: "workerGone"; readonly workerId: WorkerId }
+  /** The worker ends after what it runs now: grant nothing more on it. */
+  | { readonly kind: "workerRetiring"; readonly workerId: WorkerId }
+  /** Answer to `tryExit`: it must live on. */
+  | { readonly kind: "workerStays"; readonly workerId: WorkerId }
+  | { readonly kind: "defineClass"; readonly ownerId: WorkerId; readonly jobId: JobId; readonly classId: number; readonly spec: SchedulingSpec }
+  /** See the Demand message: outstanding = wanted - (granted - grantsSeen). */
+  | { readonly kind: "demand"; readonly ownerId: WorkerId; readonly classId: number; readonly wanted: number; readonly grantsSeen: number }
+  | { readonly kind: "returnLease"; readonly ownerId: WorkerId; readonly leaseId: LeaseId }
+  /** A task under the lease waits in get/wait; its CPU (not GPU, memory, custom resources) is free meanwhile. */
+  | { readonly kind: "blocked"; readonly leaseId: LeaseId }
+  | { readonly kind: "unblocked"; readonly leaseId: LeaseId }
+  /** An owner's connection ended: its demands and leases end; workers that still run its tasks are stopped. */
+  | { readonly kind: "ownerGone"; readonly ownerId: WorkerId }
+  | { readonly kind: "placeActor"; readonly actorId: ActorId; readonly jobId: JobId; readonly placement: SchedulingSpec; readonly lifetimeResources: Resources }
+  /** The constructor is through: from now on the actor keeps only its lifetime resources. */
+  | { readonly kind: "actorReady"; readonly actorId: ActorId }
+  /** The actor (or its pending placement) is over; its process, if any, has ended or is reported by workerGone. */
+  | { readonly kind: "actorGone"; readonly actorId: ActorId }
+  /** Prestart this many workers for a job. */
+  | { readonly kind: "jobStarted"; readonly jobId: JobId; readonly prestart: number }
+  | { readonly kind: "jobEnded"; readonly jobId: JobId }
+  | { readonly kind: "createGroup"; readonly groupId: PlacementGroupId; readonly jobId: JobId; readonly bundles: readonly Resources[]; readonly strategy: GroupStrategy }
+  | { readonly kind: "removeGroup"; readonly groupId: PlacementGroupId }
+  /** Time has passed; see `nextWakeMs`. */
+  | { readonly kind: "tick" };
+
+export type SchedulerEffect =
+  | { readonly kind: "startWorker"; readonly token: number; readonly jobId: JobId; readonly runtimeEnv: RuntimeEnvSpec | null }
+  | { readonly kind: "stopWorker"; readonly workerId: WorkerId; readonly reason: string }
+  | { readonly kind: "tryExit"; readonly workerId: WorkerId }
+  | { readonly kind: "grant"; readonly ownerId: WorkerId; readonly classId: number; readonly leaseId: LeaseId; readonly workerId: WorkerId; readonly gpuIds: readonly number[] }
+  | { readonly kind: "recall"; readonly ownerId: WorkerId; readonly leaseId: LeaseId }
+  | { readonly kind: "unschedulable"; readonly ownerId: WorkerId; readonly classId: number; readonly reason: "unschedulable" | "runtime env"; readonly text: string }
+  | { readonly kind: "actorPlaced"; readonly actorId: ActorId; readonly workerId: WorkerId; readonly gpuIds: readonly number[] }
+  | { readonly kind: "actorUnplaceable"; readonly actorId: ActorId; readonly reason: "unschedulable" | "runtime env"; readonly text: string }
+  | { readonly kind: "groupCreated"; readonly groupId: PlacementGroupId }
+  /** The group is gone; actors in it must be ended with `reason`. */
+  | { readonly kind: "groupRemoved"; readonly groupId: PlacementGroupId; readonly actorIds: readonly ActorId[] }
+  /** Tell the drivers of the job (all when null). */
+  | { readonly kind: "warn"; readonly jobId: JobId | null; readonly text: string };
