@@ -293,6 +293,9 @@ export type WireArg = WireValue | readonly [Location, WireRef];
 /** How one return came out: inline value, or where it was stored. */
 export type WireReturn = WireValue | readonly [Location];
 
+/** Refs inside several values, by position; null when there are none at all. */
+export type WireRefLists = readonly (readonly WireRef[] | null)[] | null;
+
 /** What is the same for all calls of one remote function under one set of options; sent once per connection. */
 export interface TaskDefinition {
   readonly functionKey: string;
@@ -314,16 +317,17 @@ export type PeerMessage =
   | readonly [typeof Kind.DefineTask, definitionId: number, TaskDefinition]
   /** `lane` is the lease id, or -1 for an actor call (then the order of arrival is the order of start). */
   | readonly [typeof Kind.Push, lane: number, definitionId: number, task: ObjectIndex, attempt: number, args: readonly WireArg[], parent: string]
-  /** `durationMs` feeds the pipelining; `holds`: returned values contain refs, so the worker keeps them until ReplyAck. */
-  | readonly [typeof Kind.Reply, task: ObjectIndex, attempt: number, durationMs: number, returns: readonly WireReturn[], holds: boolean]
+  /** `durationMs` feeds the pipelining; `refs`: the refs inside each returned value (null: none at all); the worker holds them until ReplyAck. */
+  | readonly [typeof Kind.Reply, task: ObjectIndex, attempt: number, durationMs: number, returns: readonly WireReturn[], refs: WireRefLists]
   /** `retry`: the user's error matches retryExceptions. */
   | readonly [typeof Kind.Failed, task: ObjectIndex, attempt: number, durationMs: number, error: Uint8Array, reason: "threw" | "cancelled" | "system", retry: boolean, items: number]
   | readonly [typeof Kind.HandBack, tasks: readonly ObjectIndex[]]
   | readonly [typeof Kind.RecallTasks, lane: number]
   | readonly [typeof Kind.CancelTask, task: ObjectIndex, attempt: number, recursive: boolean]
-  | readonly [typeof Kind.StreamItem, task: ObjectIndex, attempt: number, item: number, value: WireReturn, holds: boolean]
+  | readonly [typeof Kind.StreamItem, task: ObjectIndex, attempt: number, item: number, value: WireReturn, refs: readonly WireRef[] | null]
   | readonly [typeof Kind.StreamConsumed, task: ObjectIndex, attempt: number, items: number, done: boolean]
-  | readonly [typeof Kind.ReplyAck, task: ObjectIndex, attempt: number]
+  /** The caller has registered with the owners of the refs in a reply or item (`item` -1: the reply). */
+  | readonly [typeof Kind.ReplyAck, task: ObjectIndex, attempt: number, item: number]
   /** `fetch` false: only say when it is ready. */
   | readonly [typeof Kind.GetObject, request: number, index: ObjectIndex, fetch: boolean]
   | readonly [typeof Kind.ObjectReply, request: number, state: "value" | "stored" | "error" | "ready", payload: WireReturn]

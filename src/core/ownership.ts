@@ -1,0 +1,539 @@
+/**
+ * Ownership: the objects and tasks of one process, and the refs it borrowed.
+ *
+ * The process that makes a ref owns the object: it keeps the state, the counts and, while a large result may be lost, the task that
+ * makes it. The complication is that a count lives in several processes at once; the answer is that a holder registers with the owner
+ * before the one who lent it lets go (see docs/protocol.md, BorrowAdd), so counts here only ever change by messages and local drops.
+ *
+ * `step` is the only mutator. It appends effects to `state.effects`, which the caller drains and empties (one array, reused: this is the hot path).
+ */
+import { assert } from "../base/assert.ts";
+import type { ObjectIndex, WorkerId } from "../base/ids.ts";
+import type { Location } from "../objects/types.ts";
+import type { WireValue } from "../wire/messages.ts";
+import { newObjectRecord, type ObjectRecord } from "./object-record.ts";
+import type { OwnershipEffect, OwnershipEvent, ReturnValue } from "./ownership-events.ts";
+import { isRecord, type TaskRecord } from "./task-record.ts";
+
+export interface OwnershipState {
+  readonly self: WorkerId;
+  nextIndex: number;
+  /** Objects this process owns, until their last count is gone. */
+  readonly owned: Map<ObjectIndex, ObjectRecord>;
+  /** Objects of other owners, by `owner:index`, while this process holds a ref. */
+  readonly borrowed: Map<string, ObjectRecord>;
+  /** Unfinished tasks. */
+  readonly tasks: Map<ObjectIndex, TaskRecord>;
+  effects: OwnershipEffect[];
+}
+
+/** A task that the memory monitor ended is run again this often, apart from its `maxRetries`; then `OutOfMemoryError`. */
+export const outOfMemoryRetries = 5;
+
+export function createOwnership(self: WorkerId): OwnershipState {
+  return { self, nextIndex: 1, owned: new Map(), borrowed: new Map(), tasks: new Map(), effects: [] };
+}
+
+/** Makes the record of a new object of our own, not yet counted by anybody. */
+export function newOwned(state: OwnershipState): ObjectRecord {
+  const record = newObjectRecord(state.nextIndex++ as ObjectIndex, null);
+  state.owned.set(record.index, record);
+  return record;
+}
+
+export const borrowKey = (owner: WorkerId, index: ObjectIndex): string => `${owner}:${index}`;
+
+/** The record for a ref that arrived: ours, one we already borrow, or a new borrow (effect `borrow`). */
+export function resolveRef(state: OwnershipState, owner: WorkerId, index: ObjectIndex, address: string): ObjectRecord {
+  if (owner === state.self) {
+    const own = state.owned.get(index);
+    if (own !== undefined) return own;
+    const lost = newObjectRecord(index, null);
+    lost.state = "gone";
+    return lost;
+  }
+  const key = borrowKey(owner, index);
+  let record = state.borrowed.get(key);
+  if (record === undefined) {
+    record = newObjectRecord(index, { owner, address });
+    state.borrowed.set(key, record);
+    state.effects.push({ kind: "borrow", record });
+  }
+  return record;
+}
+
+export function step(state: OwnershipState, event: OwnershipEvent): void {
+  switch (event.kind) {
+    case "hold":
+      event.record.localRefs++;
+      return;
+    case "drop":
+      return dropLocal(state, event.record);
+    case "put":
+      return settlePut(state, event.record, event.value, event.location, event.contains);
+    case "submit":
+      return submit(state, event.task);
+    case "pushed":
+      assert(event.task.state === "queued", () => `task ${event.task.index} pushed while ${event.task.state}`);
+      event.task.state = "pushed";
+      event.task.runner = event.runner;
+      return;
+    case "handedBack":
+      if (event.task.state !== "pushed") return finishCancelled(state, event.task);
+      event.task.runner = null;
+      becomeQueued(state, event.task);
+      return;
+    case "replied":
+      return replied(state, event.task, event.attempt, event.returns);
+    case "threw":
+      return threw(state, event.task, event.attempt, event.error, event.retry);
+    case "crashed":
+      return crashed(state, event.task, event.cause);
+    case "fail":
+      return failTask(state, event.task, event.error);
+    case "retryNow":
+      if (event.task.state === "delayed") becomeQueued(state, event.task);
+      return;
+    case "cancel":
+      return cancel(state, event.task, event.force, event.recursive, event.error);
+    case "item":
+      return streamItem(state, event.task, event.attempt, event.item, event.value);
+    case "takeItem":
+      return takeItem(state, event.task);
+    case "abandon":
+      return abandonStream(state, event.task);
+    case "want":
+      return want(state, event.record);
+    case "resolved":
+      return resolveBorrowed(state, event.record, event.outcome, event.value, event.location);
+    case "lost":
+      return lost(state, event.record, event.name, event.error);
+    case "ownerLost":
+      return ownerLost(state, event.record, event.error);
+    case "borrowerAdded":
+      return borrowerAdded(event.record, event.borrower);
+    case "borrowerRemoved":
+      return borrowerRemoved(state, event.record, event.borrower, event.all);
+  }
+}
+
+// ---------------------------------------------------------------- counts
+
+function dropLocal(state: OwnershipState, record: ObjectRecord): void {
+  assert(record.localRefs > 0, () => `object ${record.index} dropped below zero local refs`);
+  record.localRefs--;
+  if (record.localRefs === 0) maybeFree(state, record);
+}
+
+function dropTaskUse(state: OwnershipState, record: ObjectRecord): void {
+  assert(record.taskUses > 0, () => `object ${record.index} dropped below zero task uses`);
+  record.taskUses--;
+  if (record.taskUses === 0) maybeFree(state, record);
+}
+
+function dropLineageUse(state: OwnershipState, record: ObjectRecord): void {
+  assert(record.lineageUses > 0, () => `object ${record.index} dropped below zero lineage uses`);
+  record.lineageUses--;
+  if (record.lineageUses === 0) maybeFree(state, record);
+}
+
+/** Frees the data of an object nobody counts, and its record unless lineage needs it or its task still runs. */
+function maybeFree(state: OwnershipState, record: ObjectRecord): void {
+  if (record.localRefs > 0 || record.taskUses > 0 || record.borrowers !== null || record.state === "gone") return;
+  if (record.foreign !== null) {
+    if (record.lineageUses > 0) return;
+    state.borrowed.delete(borrowKey(record.foreign.owner, record.index));
+    releaseData(state, record);
+    record.state = "gone";
+    state.effects.push({ kind: "unborrow", record });
+    return;
+  }
+  if (record.state === "pending" && record.maker !== null) return; // its task still runs; freed when it settles
+  releaseData(state, record);
+  if (record.lineageUses > 0 && record.maker !== null) {
+    record.state = "released";
+    return;
+  }
+  if (record.lineageUses > 0) record.state = "released";
+  else removeOwned(state, record);
+}
+
+function removeOwned(state: OwnershipState, record: ObjectRecord): void {
+  record.state = "gone";
+  state.owned.delete(record.index);
+  if (record.actorId !== null) state.effects.push({ kind: "actorOutOfScope", actorId: record.actorId });
+  const maker = record.maker;
+  record.maker = null;
+  if (maker !== null && maker.state === "finished" && maker.returns.every((other) => other.maker === null)) releaseLineage(state, maker);
+}
+
+function releaseLineage(state: OwnershipState, task: TaskRecord): void {
+  for (const arg of task.args) if (isRecord(arg)) dropLineageUse(state, arg);
+  if (task.holds !== null) for (const held of task.holds) dropLineageUse(state, held);
+}
+
+/** Drops value, stored bytes and contained refs; the counts and the state are the caller's part. */
+function releaseData(state: OwnershipState, record: ObjectRecord): void {
+  record.value = undefined;
+  if (record.location !== null) {
+    if (record.foreign === null) state.effects.push({ kind: "free", location: record.location });
+    record.location = null;
+  }
+  const contains = record.contains;
+  record.contains = null;
+  if (contains !== null) for (const inner of contains) dropLocal(state, inner);
+}
+
+function borrowerAdded(record: ObjectRecord, borrower: WorkerId): void {
+  record.borrowers ??= new Map();
+  record.borrowers.set(borrower, (record.borrowers.get(borrower) ?? 0) + 1);
+}
+
+function borrowerRemoved(state: OwnershipState, record: ObjectRecord, borrower: WorkerId, all: boolean): void {
+  const count = record.borrowers?.get(borrower);
+  if (record.borrowers === null || count === undefined) return;
+  if (count > 1 && !all) record.borrowers.set(borrower, count - 1);
+  else record.borrowers.delete(borrower);
+  if (record.borrowers.size > 0) return;
+  record.borrowers = null;
+  maybeFree(state, record);
+}
+
+// ---------------------------------------------------------------- settling
+
+function settlePut(state: OwnershipState, record: ObjectRecord, value: WireValue, location: Location | null, contains: readonly ObjectRecord[] | null): void {
+  assert(record.state === "pending", () => `object ${record.index} put while ${record.state}`);
+  for (const inner of contains ?? []) inner.localRefs++;
+  record.contains = contains;
+  if (location === null) becomeInline(state, record, value);
+  else becomeStored(state, record, location);
+}
+
+function becomeInline(state: OwnershipState, record: ObjectRecord, value: WireValue): void {
+  record.state = "inline";
+  record.value = value;
+  settled(state, record);
+}
+
+function becomeStored(state: OwnershipState, record: ObjectRecord, location: Location): void {
+  record.state = "stored";
+  record.location = location;
+  settled(state, record);
+}
+
+function becomeFailed(state: OwnershipState, record: ObjectRecord, error: Uint8Array): void {
+  record.state = "failed";
+  record.value = error;
+  settled(state, record);
+}
+
+function settled(state: OwnershipState, record: ObjectRecord): void {
+  if (record.waiters !== null) state.effects.push({ kind: "settled", record });
+  const dependents = record.dependents;
+  if (dependents !== null) {
+    record.dependents = null;
+    for (const task of dependents) argumentSettled(state, task, record);
+  }
+  maybeFree(state, record);
+}
+
+function argumentSettled(state: OwnershipState, task: TaskRecord, record: ObjectRecord): void {
+  if (task.state !== "waiting") return;
+  if (record.state === "failed") return failTask(state, task, record.value as Uint8Array);
+  task.waitingFor--;
+  if (task.waitingFor === 0) becomeQueued(state, task);
+}
+
+// ---------------------------------------------------------------- tasks
+
+function submit(state: OwnershipState, task: TaskRecord): void {
+  state.tasks.set(task.index, task);
+  if (task.holds !== null) for (const held of task.holds) held.taskUses++;
+  let failed: ObjectRecord | null = null;
+  for (const arg of task.args) {
+    if (!isRecord(arg)) continue;
+    arg.taskUses++;
+    failed = dependOn(state, task, arg) ?? failed;
+  }
+  if (failed !== null) failTask(state, task, failed.value as Uint8Array);
+  else if (task.waitingFor === 0) becomeQueued(state, task);
+}
+
+/** Makes `task` wait for `arg` if it is not there yet; returns `arg` when it has already failed. */
+function dependOn(state: OwnershipState, task: TaskRecord, arg: ObjectRecord): ObjectRecord | null {
+  if (arg.state === "failed") return arg;
+  if (arg.state === "inline" || arg.state === "stored") return null;
+  task.waitingFor++;
+  arg.dependents ??= [];
+  arg.dependents.push(task);
+  if (arg.foreign !== null) want(state, arg);
+  return null;
+}
+
+function becomeQueued(state: OwnershipState, task: TaskRecord): void {
+  task.state = "queued";
+  state.effects.push({ kind: "enqueue", task });
+}
+
+function replied(state: OwnershipState, task: TaskRecord, attempt: number, returns: readonly ReturnValue[]): void {
+  if (task.state === "cancelled") return discardReturns(state, task, returns);
+  if (task.attempt !== attempt || task.state !== "pushed") return discardReturns(state, task, returns);
+  let anyStored = false;
+  task.runner = null;
+  state.tasks.delete(task.index);
+  task.state = "finished";
+  for (let i = 0; i < task.returns.length; i++) {
+    const record = task.returns[i];
+    const value = returns[i];
+    if (record.state !== "pending") {
+      discard(state, value);
+      if (record.state === "stored" || record.state === "released") anyStored = true;
+      continue;
+    }
+    for (const inner of value.contains ?? []) inner.localRefs++;
+    record.contains = value.contains;
+    if (value.location === null) becomeInlineLater(record, value.value);
+    else {
+      anyStored = true;
+      record.state = "stored";
+      record.location = value.location;
+    }
+  }
+  finishTask(state, task, anyStored);
+  for (const record of task.returns) settled(state, record);
+  if (task.stream !== null) endStream(state, task);
+}
+
+/** As becomeInline, for several returns at once: all are set before anybody is told of the first. */
+function becomeInlineLater(record: ObjectRecord, value: WireValue): void {
+  record.state = "inline";
+  record.value = value;
+}
+
+function discardReturns(state: OwnershipState, task: TaskRecord, returns: readonly ReturnValue[]): void {
+  for (const value of returns) discard(state, value);
+  if (task.state === "cancelled") finishCancelled(state, task);
+}
+
+function discard(state: OwnershipState, value: ReturnValue): void {
+  if (value.location !== null) state.effects.push({ kind: "free", location: value.location });
+  for (const inner of value.contains ?? []) {
+    inner.localRefs++;
+    dropLocal(state, inner);
+  }
+}
+
+/** Arguments of a finished task turn from uses into lineage (when an output can be lost) or are let go. */
+function finishTask(state: OwnershipState, task: TaskRecord, keepLineage: boolean): void {
+  for (const record of task.returns) if (!keepLineage) record.maker = null;
+  for (const arg of task.args) if (isRecord(arg)) finishUse(state, arg, keepLineage);
+  if (task.holds !== null) for (const held of task.holds) finishUse(state, held, keepLineage);
+}
+
+function finishUse(state: OwnershipState, record: ObjectRecord, keepLineage: boolean): void {
+  if (keepLineage) record.lineageUses++;
+  dropTaskUse(state, record);
+}
+
+function threw(state: OwnershipState, task: TaskRecord, attempt: number, error: Uint8Array, retry: boolean): void {
+  if (task.state === "cancelled") return finishCancelled(state, task);
+  if (task.attempt !== attempt || task.state !== "pushed") return;
+  if (retry && takeRetry(task)) return runAgain(state, task);
+  failTask(state, task, error);
+}
+
+function takeRetry(task: TaskRecord): boolean {
+  if (task.retriesLeft === 0) return false;
+  if (task.retriesLeft > 0) task.retriesLeft--;
+  return true;
+}
+
+function runAgain(state: OwnershipState, task: TaskRecord): void {
+  task.attempt++;
+  task.runner = null;
+  task.waitingFor = 0;
+  let failed: ObjectRecord | null = null;
+  for (const arg of task.args) if (isRecord(arg)) failed = dependOn(state, task, arg) ?? failed;
+  if (failed !== null) failTask(state, task, failed.value as Uint8Array);
+  else if (task.waitingFor === 0) becomeQueued(state, task);
+  else task.state = "waiting";
+}
+
+/**
+ * The process that ran the task is gone. `cause` says whether it may be blamed: `bystander` had not started (or another one is known to have
+ * ended the process), so it runs again free of charge.
+ */
+function crashed(state: OwnershipState, task: TaskRecord, cause: "crash" | "outOfMemory" | "bystander"): void {
+  if (task.state === "cancelled") return finishCancelled(state, task);
+  if (task.state !== "pushed") return;
+  if (cause === "bystander") return runAgain(state, task);
+  if (cause === "outOfMemory" && task.retriesLeft !== 0 && task.oomRetriesLeft > 0) {
+    task.oomRetriesLeft--;
+    task.attempt++;
+    task.runner = null;
+    task.state = "delayed";
+    state.effects.push({ kind: "retryLater", task, delayMs: 100 * 2 ** (outOfMemoryRetries - task.oomRetriesLeft) });
+    return;
+  }
+  if (cause === "crash" && takeRetry(task)) return runAgain(state, task);
+  state.effects.push({ kind: "outOfRetries", task });
+}
+
+function failTask(state: OwnershipState, task: TaskRecord, error: Uint8Array): void {
+  if (task.state === "finished" || task.state === "cancelled") return;
+  settleFailed(state, task, error);
+  task.state = "finished";
+  task.runner = null;
+  state.tasks.delete(task.index);
+}
+
+function settleFailed(state: OwnershipState, task: TaskRecord, error: Uint8Array): void {
+  const open = task.returns.filter((record) => record.state === "pending");
+  for (const record of open) {
+    record.state = "failed";
+    record.value = error;
+  }
+  finishTask(state, task, task.returns.some((record) => record.state === "stored" || record.state === "released"));
+  for (const record of open) {
+    if (record.localRefs + record.taskUses === 0) record.maker = null;
+    settled(state, record);
+  }
+  if (task.stream !== null) endStream(state, task);
+}
+
+// ---------------------------------------------------------------- cancel
+
+function cancel(state: OwnershipState, task: TaskRecord, force: boolean, recursive: boolean, error: Uint8Array): void {
+  if (task.state === "finished" || task.state === "cancelled") return;
+  const running = task.state === "pushed";
+  task.cancelRequested = true;
+  settleFailed(state, task, error);
+  if (!running) {
+    task.state = "finished";
+    state.tasks.delete(task.index);
+    return;
+  }
+  task.state = "cancelled";
+  state.effects.push({ kind: "cancelRunning", task, force, recursive });
+}
+
+/** The worker is through with a task that had been cancelled meanwhile. */
+function finishCancelled(state: OwnershipState, task: TaskRecord): void {
+  if (task.state !== "cancelled") return;
+  task.state = "finished";
+  task.runner = null;
+  state.tasks.delete(task.index);
+}
+
+// ---------------------------------------------------------------- streams
+
+function streamItem(state: OwnershipState, task: TaskRecord, attempt: number, item: number, value: ReturnValue): void {
+  const stream = task.stream;
+  assert(stream !== null, () => `task ${task.index} is not a stream`);
+  if (task.attempt !== attempt || task.state !== "pushed" || item < stream.received || stream.abandoned) return discard(state, value);
+  stream.received = item + 1;
+  const record = newOwned(state);
+  record.localRefs = 1; // the stream's own hold, handed over by takeItem
+  stream.ready.push(record);
+  settlePut(state, record, value.value, value.location, value.contains);
+  state.effects.push({ kind: "streamReady", task });
+}
+
+/** The consumer takes the oldest item: its hold passes to the ObjectRef the caller makes. */
+function takeItem(state: OwnershipState, task: TaskRecord): void {
+  const stream = task.stream;
+  assert(stream !== null && stream.ready.length > 0, () => `task ${task.index} has no item to take`);
+  stream.ready.shift();
+  stream.consumed++;
+  if (task.state === "pushed") state.effects.push({ kind: "consumed", task, items: stream.consumed, done: false });
+}
+
+function abandonStream(state: OwnershipState, task: TaskRecord): void {
+  const stream = task.stream;
+  if (stream === null || stream.abandoned) return;
+  stream.abandoned = true;
+  for (const record of stream.ready.splice(0)) dropLocal(state, record);
+  if (task.state === "pushed") state.effects.push({ kind: "consumed", task, items: stream.consumed, done: true });
+}
+
+function endStream(state: OwnershipState, task: TaskRecord): void {
+  const stream = task.stream as NonNullable<TaskRecord["stream"]>;
+  stream.done = true;
+  state.effects.push({ kind: "streamReady", task });
+}
+
+// ---------------------------------------------------------------- borrowed objects
+
+/** Somebody here waits for a borrowed object: ask its owner, once. */
+function want(state: OwnershipState, record: ObjectRecord): void {
+  if (record.foreign === null || record.state !== "pending" || record.requested) return;
+  record.requested = true;
+  state.effects.push({ kind: "fetch", record });
+}
+
+function resolveBorrowed(state: OwnershipState, record: ObjectRecord, outcome: "value" | "stored" | "error", value: WireValue, location: Location | null): void {
+  record.requested = false;
+  if (record.state !== "pending") return;
+  if (outcome === "error") becomeFailed(state, record, value as Uint8Array);
+  else if (outcome === "stored") becomeStored(state, record, location as Location);
+  else becomeInline(state, record, value);
+}
+
+function ownerLost(state: OwnershipState, record: ObjectRecord, error: Uint8Array): void {
+  record.requested = false;
+  if (record.state === "pending") becomeFailed(state, record, error);
+  else if (record.state === "stored") {
+    record.location = null;
+    record.state = "failed";
+    record.value = error;
+  }
+}
+
+// ---------------------------------------------------------------- lineage
+
+/**
+ * The stored bytes named `name` cannot be found. Ours: run the task again if there is one, with whatever arguments must be made again first.
+ * Borrowed: tell the owner and ask again. `error` is what getting it throws when neither can be done.
+ */
+function lost(state: OwnershipState, record: ObjectRecord, name: string, error: (why: string) => Uint8Array): void {
+  if (record.state !== "stored" || record.location?.name !== name) return;
+  if (record.foreign !== null) {
+    record.location = null;
+    record.state = "pending";
+    record.requested = true;
+    state.effects.push({ kind: "reportLost", record, name });
+    return;
+  }
+  state.effects.push({ kind: "free", location: record.location });
+  record.location = null;
+  remake(state, record, error);
+}
+
+function remake(state: OwnershipState, record: ObjectRecord, error: (why: string) => Uint8Array): void {
+  const task = record.maker;
+  if (task === null) return becomeFailed(state, record, error("it was made by put, and only task results can be made again"));
+  record.state = "pending";
+  if (task.state !== "finished") return; // already on its way
+  if (task.actorId !== null && task.retriesLeft === 0) return becomeFailed(state, record, error("it was returned by an actor whose maxTaskRetries is used up or 0"));
+  if (!takeRetry(task)) return becomeFailed(state, record, error("the task that made it has no retries left"));
+  task.state = "waiting";
+  task.attempt++;
+  task.waitingFor = 0;
+  state.tasks.set(task.index, task);
+  for (const held of task.holds ?? []) useAgain(held);
+  for (const arg of task.args) {
+    if (!isRecord(arg)) continue;
+    useAgain(arg);
+    if (arg.state === "released") remake(state, arg, error);
+  }
+  state.effects.push({ kind: "rebuilding", task });
+  let failed: ObjectRecord | null = null;
+  for (const arg of task.args) if (isRecord(arg)) failed = dependOn(state, task, arg) ?? failed;
+  if (failed !== null) failTask(state, task, failed.value as Uint8Array);
+  else if (task.waitingFor === 0) becomeQueued(state, task);
+}
+
+function useAgain(record: ObjectRecord): void {
+  record.lineageUses--;
+  record.taskUses++;
+}

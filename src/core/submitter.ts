@@ -1,0 +1,262 @@
+/**
+ * The submitter: which leased worker gets which of this process's ready tasks.
+ *
+ * Tasks that any worker leased for the same resources can run form a scheduling class. A class asks its daemon for leases and pushes its
+ * tasks straight to the leased workers, so no scheduler is on the path of a task. Short tasks are pipelined: as many as fit in about a
+ * millisecond are pushed ahead, going by the slowest of the class's last hundred; a long one brings that back to one at a time, so
+ * that long tasks spread over workers. `step` appends effects to `state.effects`, which the caller drains.
+ */
+import { assert } from "../base/assert.ts";
+import type { LeaseId, WorkerId } from "../base/ids.ts";
+import type { SchedulingSpec } from "../wire/messages.ts";
+import { Fifo } from "./fifo.ts";
+import type { TaskRecord } from "./task-record.ts";
+
+/** Tasks pushed ahead are bounded by this much expected work. */
+const pipelineMs = 1;
+/** ... and by this count: beyond it batching gains nothing. */
+const pipelineTasksMax = 256;
+/** Durations remembered per class. */
+const durationsKept = 100;
+/** An unused lease goes back after this long. */
+export const leaseIdleMs = 500;
+/** Leases asked for at once per class; more tasks than that wait for the first grants. */
+const demandMax = 256;
+
+export interface LeaseRecord {
+  readonly leaseId: LeaseId;
+  readonly workerId: WorkerId;
+  readonly address: string;
+  readonly gpuIds: readonly number[];
+  readonly class: ClassRecord;
+  readonly inFlight: Set<TaskRecord>;
+  /** The daemon wants it back: nothing new is pushed. */
+  recalled: boolean;
+  idleSinceMs: number;
+}
+
+export interface ClassRecord {
+  readonly id: number;
+  readonly spec: SchedulingSpec;
+  readonly queue: Fifo<TaskRecord>;
+  readonly leases: LeaseRecord[];
+  /** Last Demand sent, and Lease messages seen. */
+  told: number;
+  grantsSeen: number;
+  readonly durations: Float64Array;
+  durationCount: number;
+  slowestMs: number;
+  /** After a crash with several tasks in flight: this many more run one at a time, so that the next crash has one suspect. */
+  careful: number;
+  dirty: boolean;
+}
+
+export type SubmitterEvent =
+  | { readonly kind: "enqueue"; readonly task: TaskRecord; readonly first: boolean }
+  | { readonly kind: "granted"; readonly classId: number; readonly leaseId: LeaseId; readonly workerId: WorkerId; readonly address: string; readonly gpuIds: readonly number[] }
+  /** A worker is through with a task (or never had it: no duration). */
+  | { readonly kind: "done"; readonly lease: LeaseRecord; readonly task: TaskRecord; readonly durationMs: number | null }
+  | { readonly kind: "recall"; readonly leaseId: LeaseId }
+  /** The worker of the lease is gone; its tasks are reported by effects. */
+  | { readonly kind: "leaseLost"; readonly lease: LeaseRecord; readonly blame: "crash" | "outOfMemory" | "bystander" }
+  /** End of a turn: settle what the daemon is told. */
+  | { readonly kind: "turnEnd" }
+  | { readonly kind: "tick" };
+
+export type SubmitterEffect =
+  | { readonly kind: "push"; readonly lease: LeaseRecord; readonly task: TaskRecord }
+  | { readonly kind: "demand"; readonly class: ClassRecord; readonly wanted: number }
+  | { readonly kind: "returnLease"; readonly lease: LeaseRecord }
+  /** Ask the worker to hand back what it has not started. */
+  | { readonly kind: "recallTasks"; readonly lease: LeaseRecord }
+  | { readonly kind: "crashed"; readonly task: TaskRecord; readonly cause: "crash" | "outOfMemory" | "bystander" }
+  /** `turnEnd` is wanted at the end of this turn / `tick` at this time. */
+  | { readonly kind: "wakeAtTurnEnd" }
+  | { readonly kind: "wakeAt"; readonly ms: number };
+
+export interface SubmitterState {
+  readonly classes: Map<number, ClassRecord>;
+  readonly leases: Map<LeaseId, LeaseRecord>;
+  dirty: ClassRecord[];
+  effects: SubmitterEffect[];
+}
+
+export function createSubmitter(): SubmitterState {
+  return { classes: new Map(), leases: new Map(), dirty: [], effects: [] };
+}
+
+export function addClass(state: SubmitterState, id: number, spec: SchedulingSpec): void {
+  state.classes.set(id, {
+    id,
+    spec,
+    queue: new Fifo(),
+    leases: [],
+    told: 0,
+    grantsSeen: 0,
+    durations: new Float64Array(durationsKept),
+    durationCount: 0,
+    slowestMs: 0,
+    careful: 0,
+    dirty: false,
+  });
+}
+
+export function step(state: SubmitterState, now: number, event: SubmitterEvent): void {
+  switch (event.kind) {
+    case "enqueue":
+      return enqueue(state, event.task, event.first);
+    case "granted":
+      return granted(state, now, event);
+    case "done":
+      return done(state, now, event.lease, event.task, event.durationMs);
+    case "recall":
+      return recall(state, event.leaseId);
+    case "leaseLost":
+      return leaseLost(state, event.lease, event.blame);
+    case "turnEnd":
+      return turnEnd(state);
+    case "tick":
+      return tick(state, now);
+  }
+}
+
+/** Tasks that may be in flight on one lease of the class now. */
+export function pipelineDepth(cls: ClassRecord): number {
+  if (cls.durationCount === 0 || cls.careful > 0) return 1;
+  if (cls.slowestMs * pipelineTasksMax <= pipelineMs) return pipelineTasksMax;
+  return Math.max(1, Math.floor(pipelineMs / cls.slowestMs));
+}
+
+function enqueue(state: SubmitterState, task: TaskRecord, first: boolean): void {
+  const cls = state.classes.get(task.definition.classId);
+  assert(cls !== undefined, () => `task ${task.index} names no scheduling class`);
+  if (first) cls.queue.unshift(task);
+  else cls.queue.push(task);
+  pump(state, cls);
+}
+
+/** Pushes queued tasks to the least busy leases until none has room. */
+function pump(state: SubmitterState, cls: ClassRecord): void {
+  const depth = pipelineDepth(cls);
+  while (cls.queue.length > 0) {
+    const task = cls.queue.peek() as TaskRecord;
+    if (task.state !== "queued") {
+      cls.queue.shift(); // cancelled meanwhile
+      continue;
+    }
+    const lease = leastBusy(cls, task.definition.maxRetries === 0 ? 1 : depth);
+    if (lease === null) break;
+    cls.queue.shift();
+    lease.inFlight.add(task);
+    state.effects.push({ kind: "push", lease, task });
+  }
+  markDirty(state, cls);
+}
+
+/** A task that must not run twice travels alone (depth 1): otherwise a crash could not tell whether it had run. */
+function leastBusy(cls: ClassRecord, depth: number): LeaseRecord | null {
+  let best: LeaseRecord | null = null;
+  for (const lease of cls.leases) {
+    if (lease.recalled || lease.inFlight.size >= depth) continue;
+    if (best === null || lease.inFlight.size < best.inFlight.size) best = lease;
+  }
+  return best;
+}
+
+function markDirty(state: SubmitterState, cls: ClassRecord): void {
+  if (cls.dirty || (cls.queue.length === 0 && cls.told === 0)) return;
+  cls.dirty = true;
+  if (state.dirty.length === 0) state.effects.push({ kind: "wakeAtTurnEnd" });
+  state.dirty.push(cls);
+}
+
+function turnEnd(state: SubmitterState): void {
+  const dirty = state.dirty;
+  state.dirty = [];
+  for (const cls of dirty) {
+    cls.dirty = false;
+    const wanted = Math.min(cls.queue.length, demandMax);
+    if (wanted === cls.told) continue;
+    cls.told = wanted;
+    state.effects.push({ kind: "demand", class: cls, wanted });
+  }
+}
+
+function granted(state: SubmitterState, now: number, event: SubmitterEvent & { kind: "granted" }): void {
+  const cls = state.classes.get(event.classId);
+  assert(cls !== undefined, () => `lease ${event.leaseId} granted for unknown class ${event.classId}`);
+  cls.grantsSeen++;
+  if (cls.told > 0) cls.told--;
+  const { leaseId, workerId, address, gpuIds } = event;
+  const lease: LeaseRecord = { leaseId, workerId, address, gpuIds, class: cls, inFlight: new Set(), recalled: false, idleSinceMs: now };
+  cls.leases.push(lease);
+  state.leases.set(leaseId, lease);
+  pump(state, cls);
+  if (lease.inFlight.size === 0) state.effects.push({ kind: "wakeAt", ms: now + leaseIdleMs });
+}
+
+function done(state: SubmitterState, now: number, lease: LeaseRecord, task: TaskRecord, durationMs: number | null): void {
+  if (!lease.inFlight.delete(task)) return;
+  const cls = lease.class;
+  if (durationMs !== null) noteDuration(cls, durationMs);
+  if (cls.queue.length > 0) pump(state, cls);
+  if (lease.inFlight.size > 0) return;
+  lease.idleSinceMs = now;
+  if (lease.recalled) returnLease(state, lease);
+  else state.effects.push({ kind: "wakeAt", ms: now + leaseIdleMs });
+}
+
+function noteDuration(cls: ClassRecord, durationMs: number): void {
+  const slot = cls.durationCount % durationsKept;
+  const leaving = cls.durationCount >= durationsKept ? cls.durations[slot] : 0;
+  cls.durations[slot] = durationMs;
+  cls.durationCount++;
+  if (cls.careful > 0) cls.careful--;
+  if (durationMs >= cls.slowestMs) cls.slowestMs = durationMs;
+  else if (leaving >= cls.slowestMs) {
+    let slowest = 0;
+    const kept = Math.min(cls.durationCount, durationsKept);
+    for (let i = 0; i < kept; i++) if (cls.durations[i] > slowest) slowest = cls.durations[i];
+    cls.slowestMs = slowest;
+  }
+}
+
+function recall(state: SubmitterState, leaseId: LeaseId): void {
+  const lease = state.leases.get(leaseId);
+  if (lease === undefined || lease.recalled) return;
+  lease.recalled = true;
+  if (lease.inFlight.size === 0) returnLease(state, lease);
+  else if (lease.inFlight.size > 1) state.effects.push({ kind: "recallTasks", lease });
+}
+
+function removeLease(state: SubmitterState, lease: LeaseRecord): void {
+  state.leases.delete(lease.leaseId);
+  const at = lease.class.leases.indexOf(lease);
+  if (at >= 0) lease.class.leases.splice(at, 1);
+}
+
+function returnLease(state: SubmitterState, lease: LeaseRecord): void {
+  removeLease(state, lease);
+  state.effects.push({ kind: "returnLease", lease });
+}
+
+function leaseLost(state: SubmitterState, lease: LeaseRecord, blame: "crash" | "outOfMemory" | "bystander"): void {
+  if (!state.leases.has(lease.leaseId)) return;
+  removeLease(state, lease);
+  const alone = lease.inFlight.size === 1;
+  if (!alone && blame !== "bystander") lease.class.careful = Math.max(lease.class.careful, lease.inFlight.size);
+  for (const task of lease.inFlight) state.effects.push({ kind: "crashed", task, cause: alone ? blame : "bystander" });
+  lease.inFlight.clear();
+  markDirty(state, lease.class);
+}
+
+/** Returns leases that were idle long enough and asks to be woken for the next. */
+function tick(state: SubmitterState, now: number): void {
+  let next = Number.POSITIVE_INFINITY;
+  for (const lease of [...state.leases.values()]) {
+    if (lease.inFlight.size > 0) continue;
+    if (now - lease.idleSinceMs >= leaseIdleMs) returnLease(state, lease);
+    else next = Math.min(next, lease.idleSinceMs + leaseIdleMs);
+  }
+  if (next !== Number.POSITIVE_INFINITY) state.effects.push({ kind: "wakeAt", ms: next });
+}
