@@ -9,4 +9,6 @@ export interface Location {
   /** Byte offset in the file; a multiple of the page size. 0 unless the segment is a slab shared by several objects. */
   readonly offset: number;
   readonly bytes: number;
+  /** The process that wrote it and may use the pages again once freed, when that is not the owner. Set by the owner. */
+  readonly writer?: string;
 }

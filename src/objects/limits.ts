@@ -1,0 +1,35 @@
+/** Every bound of the object store in one place: unit, what would grow without it, what happens at it. */
+
+/** Bytes of one value. `koffi.view` aborts Node 20 above 4 GiB, and so does V8's own array buffer limit there. At it: a RangeError before anything is stored. */
+export const objectBytesMax = 4 * 1024 ** 3 - 64 * 1024;
+
+/** Bytes of a slab shared by several small objects. 8 MiB holds eight of the largest and forty of 200 KiB, and costs one file, lock and rename for all. */
+export const slabBytes = 8 * 1024 ** 2;
+
+/** Largest object that goes into a slab. Above, a segment of its own wastes less than one eighth and can be spilled and freed alone. */
+export const slabObjectBytesMax = 1024 ** 2;
+
+/** Share of the store that freed segments may occupy while they wait for reuse, over all processes. At it: a freed segment is removed. */
+export const warmFractionMax = 0.5;
+
+/** A warm segment serves a request up to this much smaller than itself; more would waste shared memory, less would miss loops over nearly equal sizes. */
+export const warmSlackFraction = 0.125;
+
+/** Segments one process keeps mapped for reuse. Bounds address space and page tables: at it the oldest is unmapped and forgotten. */
+export const warmSegmentsMax = 64;
+
+/** Segments written for other owners that are asked for (one failing rename each, about 3 us) before a fresh one is made. */
+export const lentTriesMax = 8;
+
+/** Above this share of the store the writer asks the daemon to spill; the daemon spills down to the second share. */
+export const pressureFraction = 0.8;
+export const spillTargetFraction = 0.6;
+
+/** Milliseconds between two pressure calls of one process, so that a burst of puts is one message. */
+export const pressureIntervalMs = 50;
+
+/** Processes of one node that may have the accounting file open at once; 64 bytes each. At it: opening the store fails. */
+export const storeProcessesMax = 4096;
+
+/** Times a reader looks again when a segment moves to disk under its hands. Each move is final, so two would do. */
+export const readTriesMax = 8;

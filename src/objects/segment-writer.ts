@@ -1,0 +1,145 @@
+/**
+ * A segment while it is written. It has a temporary name until sealed, so no other process takes it for an object.
+ *
+ * There are two ways to write. Through `target`, the mapped segment: fastest into a warm one, whose pages are present. By
+ * `write`, which a fresh segment turns into write(2): the kernel allocates and fills pages in one pass, three to twenty times faster
+ * than faulting them through a new mapping.
+ */
+import { closeSync, ftruncateSync, openSync, renameSync, writeSync } from "node:fs";
+import { join } from "node:path";
+import { assert } from "../base/assert.ts";
+import { type Mapping, native } from "./native.ts";
+import type { Location } from "./types.ts";
+
+export interface ObjectWriter {
+  /** The object's memory, page-aligned. Borrowed: not to be touched after `seal` or `abort`. Mapped at first use. */
+  readonly target: Uint8Array;
+  /** True when the segment was used before, so that writing through `target` is the faster way, now or from the next time on. */
+  readonly warm: boolean;
+  /** Where the bytes are. */
+  readonly place: "memory" | "disk";
+  /** Writes `part` at `offset`. Throws ENOSPC when there is no room. */
+  write(offset: number, part: Uint8Array): void;
+  /** Makes the object visible to readers. */
+  seal(): Location;
+  /** Removes it. Idempotent, does nothing after `seal`. */
+  abort(): void;
+}
+
+export interface SegmentWriterOptions {
+  readonly dir: string;
+  readonly name: string;
+  readonly temporaryName: string;
+  readonly place: "memory" | "disk";
+  /** Exact bytes of the object. */
+  readonly bytes: number;
+  /** Bytes of the file: whole pages, at least `bytes`. */
+  readonly fileBytes: number;
+  /** The mapping of a warm segment. Takes it. */
+  readonly mapping?: Mapping;
+  /** The file exists and has its size and memory: it is warm. */
+  readonly reused: boolean;
+  onSealed(mapping: Mapping | undefined): void;
+  /** Removes the temporary file and gives back what was reserved for it. */
+  remove(): void;
+}
+
+/** Parts are aligned to 64 bytes, so less than this is left out between two. */
+const partGapBytesMax = 64;
+
+export class SegmentWriter implements ObjectWriter {
+  readonly warm: boolean;
+  readonly place: "memory" | "disk";
+  readonly #options: SegmentWriterOptions;
+  #mapping: Mapping | undefined;
+  #fd: number | undefined;
+  /** The file's space is reserved: it may be written through a mapping. */
+  #reserved: boolean;
+  /** Bytes written by `write`, alignment gaps included. */
+  #written = 0;
+  #state: "writing" | "sealed" | "aborted" = "writing";
+
+  constructor(options: SegmentWriterOptions) {
+    this.#options = options;
+    this.#mapping = options.mapping;
+    this.warm = options.reused;
+    this.place = options.place;
+    this.#reserved = options.mapping !== undefined;
+  }
+
+  /** Makes the file of a segment that is not reused; with its space if `reserve`, else writing takes it. Throws ErrnoExceptions. */
+  createFile(reserve: boolean): void {
+    const { dir, temporaryName, fileBytes } = this.#options;
+    this.#fd = openSync(join(dir, temporaryName), "wx+", 0o600);
+    if (reserve) native().reserve(this.#fd, fileBytes);
+    else ftruncateSync(this.#fd, fileBytes);
+    this.#reserved = reserve;
+  }
+
+  get target(): Uint8Array {
+    assert(this.#state === "writing", () => `segment ${this.#options.name} is written while ${this.#state}`);
+    this.#mapping ??= this.#map();
+    return new Uint8Array(this.#mapping.buffer, 0, this.#options.bytes);
+  }
+
+  write(offset: number, part: Uint8Array): void {
+    assert(this.#state === "writing", () => `segment ${this.#options.name} is written while ${this.#state}`);
+    if (offset + part.length > this.#options.bytes)
+      throw new RangeError(`Cannot write past the end of object: ${offset + part.length} of ${this.#options.bytes} bytes`);
+    if (this.#mapping !== undefined) {
+      this.target.set(part, offset);
+      return;
+    }
+    this.#written += part.length + partGapBytesMax;
+    const fd = this.#open();
+    for (let done = 0; done < part.length; )
+      done += writeSync(fd, part, done, Math.min(part.length - done, 2 ** 30), offset + done);
+  }
+
+  seal(): Location {
+    assert(this.#state === "writing", () => `segment ${this.#options.name} is sealed while ${this.#state}`);
+    const { dir, name, temporaryName, bytes, place } = this.#options;
+    // Pages nobody wrote would be made when a reader touches them, which ends the reader if there is no room then.
+    if (!this.#reserved && this.#written < bytes) native().reserve(this.#open(), this.#options.fileBytes);
+    this.#closeFile();
+    renameSync(join(dir, temporaryName), join(dir, name));
+    this.#state = "sealed";
+    if (place === "disk") this.#unmap();
+    this.#options.onSealed(this.#mapping);
+    return { name, offset: 0, bytes };
+  }
+
+  abort(): void {
+    if (this.#state !== "writing") return;
+    this.#state = "aborted";
+    this.#closeFile();
+    this.#unmap();
+    this.#options.remove();
+  }
+
+  #map(): Mapping {
+    const fd = this.#open();
+    const { fileBytes, place } = this.#options;
+    if (!this.#reserved) native().reserve(fd, fileBytes);
+    this.#reserved = true;
+    const mapping = native().map(fd, fileBytes, 0, "shared");
+    if (place === "memory") native().populate(mapping);
+    this.#closeFile();
+    return mapping;
+  }
+
+  #open(): number {
+    this.#fd ??= openSync(join(this.#options.dir, this.#options.temporaryName), "r+");
+    return this.#fd;
+  }
+
+  #closeFile(): void {
+    if (this.#fd !== undefined) closeSync(this.#fd);
+    this.#fd = undefined;
+  }
+
+  #unmap(): void {
+    if (this.#mapping !== undefined) native().unmap(this.#mapping);
+    this.#mapping = undefined;
+  }
+}
