@@ -1,0 +1,194 @@
+/**
+ * Says why an object cannot travel, where its fields would travel and mean nothing: a Socket arrives as an object full of settings and
+ * without a connection. Node's own classes are told from a user's class of the same name by looking into the modules that are loaded,
+ * since an instance of a class can only exist once its module is.
+ */
+import { builtinModules } from "node:module";
+import { types } from "node:util";
+import { nameOfClass } from "./path.ts";
+
+type GetBuiltinModule = (name: string) => Record<string, unknown> | undefined;
+
+/** Public classes of Node whose instances travel by their fields, or by a rule of their own. */
+const travelling = new Set(["EventEmitter", "EventEmitterAsyncResource", "AssertionError", "URL", "URLSearchParams", "Buffer"]);
+
+/** Verdicts by prototype, "" for none. */
+const verdicts = new WeakMap<object, string>();
+
+/** Why `value` cannot travel, e.g. `a Socket holds operating-system state`; `undefined` when nothing speaks against it. */
+export function describeUntravelable(value: object): string | undefined {
+  if (types.isProxy(value)) return "a Proxy cannot travel; send a copy of what it shows, e.g. { ...proxy }";
+  if (types.isPromise(value)) return "a Promise settles in this process only; await it first";
+  const builtin = describeBuiltin(value);
+  if (builtin !== undefined) return builtin;
+  const prototype: object = Object.getPrototypeOf(value);
+  let verdict = verdicts.get(prototype);
+  if (verdict === undefined) {
+    verdict = describeClass(prototype);
+    verdicts.set(prototype, verdict);
+  }
+  return verdict === "" ? undefined : `${article(nameOfClass(value))} ${verdict}`;
+}
+
+function describeBuiltin(value: object): string | undefined {
+  if (types.isWeakMap(value) || types.isWeakSet(value)) return `a ${nameOfClass(value)} cannot be listed`;
+  if (value instanceof WeakRef || value instanceof FinalizationRegistry) {
+    return `a ${nameOfClass(value)} is about garbage collection in this process`;
+  }
+  if (types.isGeneratorObject(value)) return "a generator's position cannot travel; send what it yields, e.g. [...generator]";
+  if (types.isMapIterator(value) || types.isSetIterator(value))
+    return "an iterator's position cannot travel; send what it yields, e.g. [...iterator]";
+  if (types.isExternal(value) || value === process) return "it holds state of this process";
+  return undefined;
+}
+
+/** What speaks against instances of a class: that it, or a class it extends, is one of Node's or the engine's. */
+function describeClass(start: object): string {
+  for (let prototype: object | null = start; prototype !== null; prototype = Object.getPrototypeOf(prototype)) {
+    const constructor: unknown = Object.getOwnPropertyDescriptor(prototype, "constructor")?.value;
+    if (typeof constructor !== "function") continue;
+    const { name } = constructor;
+    if (isUnexported(name, prototype)) return "holds operating-system state";
+    if (travelling.has(name) || isPlainBase(prototype)) continue;
+    const module = moduleOf(constructor);
+    if (module !== undefined) return module;
+    if (Function.prototype.toString.call(constructor).endsWith("{ [native code] }") && !constructor.name.startsWith("bound ")) {
+      if (!isStructuredBase(name)) return "holds native state";
+    }
+  }
+  return "";
+}
+
+const structuredBases = new Set([
+  ...[
+    "Object",
+    "Array",
+    "Map",
+    "Set",
+    "Date",
+    "RegExp",
+    "Number",
+    "String",
+    "Boolean",
+    "BigInt",
+    "Symbol",
+    "ArrayBuffer",
+    "SharedArrayBuffer",
+  ],
+  ...[
+    "DataView",
+    "TypedArray",
+    "Int8Array",
+    "Uint8Array",
+    "Uint8ClampedArray",
+    "Int16Array",
+    "Uint16Array",
+    "Int32Array",
+    "Uint32Array",
+  ],
+  ...["Float16Array", "Float32Array", "Float64Array", "BigInt64Array", "BigUint64Array", "DOMException"],
+  ...[
+    "Error",
+    "EvalError",
+    "RangeError",
+    "ReferenceError",
+    "SyntaxError",
+    "TypeError",
+    "URIError",
+    "AggregateError",
+    "SuppressedError",
+  ],
+]);
+
+function isStructuredBase(name: string): boolean {
+  return structuredBases.has(name);
+}
+
+/** Skips the look into modules for the roots of nearly every chain. */
+function isPlainBase(prototype: object): boolean {
+  return prototype === Object.prototype || prototype === Error.prototype || prototype === Array.prototype;
+}
+
+const holdsConnections = new Set([
+  "net",
+  "tls",
+  "http",
+  "https",
+  "http2",
+  "dgram",
+  "fs",
+  "child_process",
+  "worker_threads",
+  "cluster",
+  "tty",
+  "dns",
+]);
+/** Modules whose classes are plain containers, or that hold the globals already known by name. */
+const unlooked = new Set([
+  "process",
+  "module",
+  "console",
+  "constants",
+  "punycode",
+  "sys",
+  "assert",
+  "assert/strict",
+  "util/types",
+]);
+
+/** What instances of a class hold, if one of Node's public modules or its globals export the class. */
+function moduleOf(constructor: Function): string | undefined {
+  const getBuiltinModule = (process as { getBuiltinModule?: GetBuiltinModule }).getBuiltinModule;
+  const loaded = new Set(
+    (process as unknown as { moduleLoadList?: string[] }).moduleLoadList?.map((entry) => entry.replace(/^NativeModule /, "")),
+  );
+  for (const name of builtinModules) {
+    if (unlooked.has(name) || name.startsWith("_") || !loaded.has(name)) continue;
+    const module = getBuiltinModule?.call(process, name);
+    if (module === undefined || !exportsValue(module, constructor)) continue;
+    if (name === "stream" || name.startsWith("stream/")) return "is a stream, which holds operating-system state";
+    return holdsConnections.has(name) ? "holds operating-system state" : "holds state of Node that exists in this process only";
+  }
+  if (!isStructuredBase(constructor.name) && exportsGlobal(constructor))
+    return "holds state of Node that exists in this process only";
+  return undefined;
+}
+
+/** Looks at plain exports only: reading accessors can load modules and print deprecation warnings. */
+function exportsValue(module: object, constructor: Function): boolean {
+  if ((module as unknown) === constructor) return true;
+  for (const key of Object.getOwnPropertyNames(module)) {
+    if (Object.getOwnPropertyDescriptor(module, key)?.value === constructor) return true;
+  }
+  return false;
+}
+
+/** Web classes (Blob, AbortSignal, ReadableStream, ...) are globals. Some are accessors that load their module, which then is loaded already. */
+function exportsGlobal(constructor: Function): boolean {
+  const descriptor = Object.getOwnPropertyDescriptor(globalThis, constructor.name);
+  if (descriptor === undefined) return false;
+  return (descriptor.get !== undefined ? descriptor.get.call(globalThis) : descriptor.value) === constructor;
+}
+
+/** A class of Node's that holds a handle and that nothing exports. */
+function isUnexported(name: string, prototype: object): boolean {
+  if (name === "FileHandle") return Object.hasOwn(prototype, "getAsyncId");
+  return (name === "Timeout" || name === "Immediate") && timerPrototypes().includes(prototype);
+}
+
+let timers: readonly object[] | undefined;
+
+function timerPrototypes(): readonly object[] {
+  if (timers === undefined) {
+    const timeout = setTimeout(() => {}, 0);
+    clearTimeout(timeout);
+    const immediate = setImmediate(() => {});
+    clearImmediate(immediate);
+    timers = [Object.getPrototypeOf(timeout), Object.getPrototypeOf(immediate)];
+  }
+  return timers;
+}
+
+function article(name: string): string {
+  return /^[AEIOU]/.test(name) ? `an ${name}` : `a ${name}`;
+}
