@@ -12,7 +12,7 @@ import { join } from "node:path";
 import { storeProcessesMax } from "./limits.ts";
 import { type Mapping, native } from "./native.ts";
 
-const fileName = ".accounting";
+export const accountingFileName = ".accounting";
 const magic = 0x5348_4f41_4c01n;
 
 /** Words (64 bits) of the header, one cache line apart where they are hot. */
@@ -37,7 +37,7 @@ export class Accounting {
 
   /** Makes the node's accounting file in `shmDir`. The file itself counts as used. */
   static create(shmDir: string, bytesMax: number): Accounting {
-    const path = join(shmDir, fileName);
+    const path = join(shmDir, accountingFileName);
     const fd = openSync(path, "wx+", 0o600);
     try {
       native().reserve(fd, totalBytes);
@@ -54,7 +54,7 @@ export class Accounting {
 
   /** Opens the node's accounting file for the process `selfId`, which gets a slot. */
   static open(shmDir: string, selfId: string): Accounting {
-    const fd = openSync(join(shmDir, fileName), "r+");
+    const fd = openSync(join(shmDir, accountingFileName), "r+");
     try {
       const accounting = new Accounting(native().map(fd, totalBytes, 0, "shared"));
       accounting.#claimSlot(selfId);

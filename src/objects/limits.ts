@@ -33,3 +33,16 @@ export const storeProcessesMax = 4096;
 
 /** Times a reader looks again when a segment moves to disk under its hands. Each move is final, so two would do. */
 export const readTriesMax = 8;
+
+/** Milliseconds a warm segment may lie unused before the daemon's sweep takes it back. A loop of puts reuses it within milliseconds. */
+export const warmIdleMs = 10_000;
+
+/** Ids of dead processes the daemon remembers, to take back what is freed in their name later. At it: the oldest is forgotten, and pressure does it. */
+export const deadProcessesMax = 10_000;
+
+/** Share of the machine's memory a store takes unless told, as Ray does; and the share of the free shared-memory file system it leaves alone. */
+export const storeMemoryFraction = 0.3;
+export const shmHeadroomFraction = 0.05;
+
+/** Milliseconds a session's directory may exist without the mark of its daemon before it counts as left behind. */
+export const unmarkedSessionMs = 60_000;

@@ -16,10 +16,8 @@ export interface SegmentName {
   readonly writer: string;
 }
 
-/** A name that came from another process: no separators, no leading dot, bounded. */
-const valid = /^[A-Za-z0-9_-]{1,64}(\.[A-Za-z0-9_-]{1,64}){1,3}$/;
-
-const reserved = new Set(["tmp", "warm", "dead"]);
+/** A name that came from another process: nothing that leads out of the directory, nothing but a sealed segment's. */
+const sealed = /^([A-Za-z0-9_-]{1,64})\.(?:\d{1,16}\.\d{1,9}(?:\.([A-Za-z0-9_-]{1,64}))?|slab\d{1,16})$/;
 
 export function segmentName(owner: string, index: number, attempt: number, writer: string): string {
   return writer === owner ? `${owner}.${index}.${attempt}` : `${owner}.${index}.${attempt}.${writer}`;
@@ -31,10 +29,8 @@ export function slabName(owner: string, serial: number): string {
 
 /** Reads a sealed segment's name; `undefined` for anything else. */
 export function parseSegmentName(name: string): SegmentName | undefined {
-  if (!valid.test(name)) return undefined;
-  const parts = name.split(".");
-  if (reserved.has(parts[0])) return undefined;
-  return { owner: parts[0], writer: parts[3] ?? parts[0] };
+  const parts = sealed.exec(name);
+  return parts === null ? undefined : { owner: parts[1], writer: parts[2] ?? parts[1] };
 }
 
 export const temporaryPrefix = (writer: string): string => `tmp.${writer}.`;

@@ -1,0 +1,75 @@
+/**
+ * Which session directories belong to a running daemon. Each holds a file that its daemon keeps locked; the kernel drops the lock
+ * however the daemon ends. So a directory whose mark can be locked is left over, and whoever locks it may remove it. Unlike a
+ * process id the lock cannot be mistaken: ids are reused, and mean something else in another container that shares the directory.
+ *
+ * The mark is locked before it gets its name, so it is never seen unlocked while its daemon lives.
+ */
+import { closeSync, openSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeSync } from "node:fs";
+import { join } from "node:path";
+import { unmarkedSessionMs } from "./limits.ts";
+import { native } from "./native.ts";
+import { unlessMissing } from "./segment-files.ts";
+
+export const markFileName = "daemon.pid";
+
+/** Marks `dir` as in use by this process until the returned function is called or the process ends. The file tells humans the process id. */
+export function markInUse(dir: string): () => void {
+  const temporary = join(dir, `.${markFileName}.${process.pid}`);
+  const fd = openSync(temporary, "w", 0o600);
+  native().lockShared(fd);
+  writeSync(fd, `${process.pid} ${startTime()}\n`);
+  renameSync(temporary, join(dir, markFileName));
+  let held = true;
+  return () => {
+    if (held) closeSync(fd);
+    held = false;
+  };
+}
+
+/**
+ * Removes the session directories under each of `roots` whose daemon is gone. Returns their paths. Safe beside daemons that start, end
+ * or sweep at the same time; a directory that cannot be judged or removed is left.
+ */
+export function sweepStaleSessions(roots: readonly string[]): string[] {
+  const removed: string[] = [];
+  for (const root of roots) {
+    for (const name of unlessMissing(() => readdirSync(root)) ?? []) {
+      const dir = join(root, name);
+      try {
+        if (removeIfStale(dir)) removed.push(dir);
+      } catch {
+        // Another user's, or being removed by another sweep: not ours to judge.
+      }
+    }
+  }
+  return removed;
+}
+
+function removeIfStale(dir: string): boolean {
+  const found = statSync(dir, { throwIfNoEntry: false });
+  if (found === undefined || !found.isDirectory()) return false;
+  const fd = unlessMissing(() => openSync(join(dir, markFileName), "r"));
+  if (fd === undefined) {
+    if (Date.now() - found.mtimeMs < unmarkedSessionMs) return false; // about to be marked
+    rmSync(dir, { recursive: true, force: true });
+    return true;
+  }
+  try {
+    if (!native().tryLockExclusive(fd)) return false;
+    rmSync(dir, { recursive: true, force: true });
+    return true;
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** When this process started, in the kernel's clock ticks; 0 where /proc is missing. */
+function startTime(): string {
+  try {
+    const stat = readFileSync("/proc/self/stat", "utf8");
+    return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19];
+  } catch {
+    return "0";
+  }
+}
