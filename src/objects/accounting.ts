@@ -10,7 +10,7 @@
 import { closeSync, openSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { storeProcessesMax } from "./limits.ts";
-import { type Mapping, native } from "./native.ts";
+import { type Mapping, native, roundUp } from "./native.ts";
 
 export const accountingFileName = ".accounting";
 const magic = 0x5348_4f41_4c01n;
@@ -27,7 +27,8 @@ const slotWords = 8;
 const slotId = 0;
 const slotChanging = 1;
 
-const totalBytes = (headerWords + storeProcessesMax * slotWords) * 8;
+/** Rounded to 64 KiB, which is whole pages on every machine. */
+const totalBytes = roundUp((headerWords + storeProcessesMax * slotWords) * 8, 65_536);
 
 export class Accounting {
   readonly #mapping: Mapping;
