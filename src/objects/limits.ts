@@ -18,8 +18,8 @@ export const warmSlackFraction = 0.125;
 /** Segments one process keeps mapped for reuse. Bounds address space and page tables: at it the oldest is unmapped and forgotten. */
 export const warmSegmentsMax = 64;
 
-/** Segments written for other owners that are asked for (one failing rename each, about 3 us) before a fresh one is made. */
-export const lentTriesMax = 8;
+/** Segments that others may have made warm which are tried (one failing rename each, about 3 us) before a fresh one is made. */
+export const awayTriesMax = 8;
 
 /** Above this share of the store the writer asks the daemon to spill; the daemon spills down to the second share. */
 export const pressureFraction = 0.8;

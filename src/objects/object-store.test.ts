@@ -124,8 +124,10 @@ describe("ObjectStore", () => {
     expect(manager.bytesUsed).toBe(used + 10 * mib);
     view = undefined;
     await collectUntil(() => store.stats().views === 0);
-    expect(segmentsIn(dirs.shmDir)).toEqual([second.name]);
-    expect(manager.bytesUsed).toBe(used);
+    expect(segmentsIn(dirs.shmDir)).toEqual([second.name, `warm.${self}.${first.name}`]);
+    expect(manager.bytesUsed).toBe(used + 10 * mib);
+    put(3, pattern(10 * mib, 3));
+    expect(manager.bytesUsed).toBe(used + 10 * mib);
   });
 
   it("packs small objects into slabs, and takes an empty slab again under a new name", () => {

@@ -15,8 +15,8 @@ import { Accounting } from "./accounting.ts";
 import { objectBytesMax, pressureFraction, pressureIntervalMs, slabBytes } from "./limits.ts";
 import { type Mapping, native, roundUp } from "./native.ts";
 import { mapPrivate } from "./private-view.ts";
-import { freeSegment, reclaimWarm, removeIfUnmapped, type StoreFiles, unlinkIfThere } from "./segment-files.ts";
-import { deadPrefix, parseSegmentName, segmentName, temporaryPrefix } from "./segment-name.ts";
+import { endDeadSegment, freeSegment, reclaimWarm, type StoreFiles, unlinkIfThere } from "./segment-files.ts";
+import { parseSegmentName, segmentName, temporaryPrefix } from "./segment-name.ts";
 import { type ObjectWriter, SegmentWriter } from "./segment-writer.ts";
 import { Slabs } from "./slabs.ts";
 import type { Location } from "./types.ts";
@@ -74,7 +74,7 @@ export class ObjectStore {
     this.#pool = new WarmPool(this.#files, selfId);
     this.#slabs = new Slabs(selfId, {
       open: (name) => this.#openSlab(name),
-      free: (name, mapping) => this.#pool.freed(name, slabBytes, freeSegment(this.#files, name, selfId).fate === "warm", mapping),
+      free: (name, mapping) => this.#pool.freed(name, { ...freeSegment(this.#files, name, selfId), bytes: slabBytes }, mapping),
     });
   }
 
@@ -135,7 +135,7 @@ export class ObjectStore {
     const parsed = parseSegmentName(location.name);
     if (parsed === undefined || location.name.startsWith(`${parsed.owner}.slab`)) return;
     const freed = freeSegment(this.#files, location.name, parsed.writer);
-    if (parsed.writer === this.#selfId) this.#pool.freed(location.name, freed.bytes, freed.fate === "warm");
+    if (parsed.writer === this.#selfId) this.#pool.freed(location.name, freed);
   }
 
   /** Gives the memory back that waits for reuse, e.g. when this process goes idle. */
@@ -206,7 +206,7 @@ export class ObjectStore {
     return fits ? writer : undefined;
   }
 
-  /** Reserves and makes the file of `writer`; false when there is no room for it. */
+  /** Reserves and makes the file of `writer`; false, and nothing made, when there is no room for it. */
   #makeFile(writer: SegmentWriter, fileBytes: number, reserve: boolean): boolean {
     const { accounting } = this.#files;
     return accounting.change(() => {
@@ -215,21 +215,25 @@ export class ObjectStore {
         writer.createFile(reserve);
         return true;
       } catch (error) {
-        writer.abort();
+        accounting.release(fileBytes);
         if (isFull(error)) return false;
         throw error;
       }
     });
   }
 
-  /** Takes back memory that only waits for reuse: this process's first, then anybody's. False when that cannot be enough. */
+  /**
+   * Takes back memory that only waits for reuse, this process's first, then anybody's: what is missing under the limit or, where the limit
+   * was not the reason, as much as is asked for. False when there is nothing to take that could be enough.
+   */
   #makeRoom(bytes: number): boolean {
     const { accounting } = this.#files;
-    const missing = () => accounting.bytesUsed + bytes - accounting.bytesMax;
-    if (missing() > accounting.bytesWarm) return false;
-    this.#pool.shrink(missing());
-    if (missing() > 0) reclaimWarm(this.#files, missing());
-    return missing() <= 0;
+    const missing = accounting.bytesUsed + bytes - accounting.bytesMax;
+    const wanted = missing > 0 ? missing : bytes;
+    if (wanted > accounting.bytesWarm) return false;
+    const taken = this.#pool.shrink(wanted);
+    if (taken < wanted) reclaimWarm(this.#files, wanted - taken);
+    return true;
   }
 
   #createOnDisk(name: string, bytes: number, reserve: boolean): SegmentWriter {
@@ -251,7 +255,6 @@ export class ObjectStore {
       writer.createFile(reserve);
       return writer;
     } catch (error) {
-      writer.abort();
       throw this.#diskError(bytes, error);
     }
   }
@@ -296,7 +299,7 @@ export class ObjectStore {
     this.#viewBytes -= location.bytes;
     if (this.#closed) return;
     try {
-      removeIfUnmapped(this.#files, deadPrefix + location.name);
+      endDeadSegment(this.#files, location.name, parseSegmentName(location.name)?.writer);
     } catch {
       // The daemon's sweep of dead segments does the same a little later.
     }

@@ -67,8 +67,7 @@ export function freeSegment(files: StoreFiles, name: string, writer: string | un
     if (!native().tryLockExclusive(fd)) {
       return renameIfThere(path, join(files.shmDir, deadPrefix + name)) ? { fate: "dead", bytes } : freeSpilled(files, name);
     }
-    const warm = writer !== undefined && files.accounting.bytesWarm + bytes <= files.accounting.bytesMax * warmFractionMax;
-    if (warm && warmSegment(files, name, writer, bytes)) return { fate: "warm", bytes };
+    if (writer !== undefined && keepWarm(files, path, name, writer, bytes)) return { fate: "warm", bytes };
     return removeOpen(files, path, fd, bytes, 0) ? { fate: "removed", bytes } : freeSpilled(files, name);
   } finally {
     closeSync(fd);
@@ -80,10 +79,30 @@ function freeSpilled(files: StoreFiles, name: string): Freed {
   return { fate: unlinkIfThere(join(files.spillDir, name)) ? "spilled" : "missing", bytes: 0 };
 }
 
-function warmSegment(files: StoreFiles, name: string, writer: string, bytes: number): boolean {
-  return files.accounting.change(() => {
-    if (!renameIfThere(join(files.shmDir, name), join(files.shmDir, warmPrefix(writer) + name))) return false;
-    files.accounting.addWarm(bytes);
+/**
+ * Ends the dead segment `name` if no reader maps it any more: warm for `writer` (unless undefined), else removed. Nothing if it is still mapped
+ * or there is none.
+ */
+export function endDeadSegment(files: StoreFiles, name: string, writer: string | undefined): void {
+  const path = join(files.shmDir, deadPrefix + name);
+  const fd = unlessMissing(() => openSync(path, "r+"));
+  if (fd === undefined) return;
+  try {
+    if (!native().tryLockExclusive(fd)) return;
+    const bytes = fstatSync(fd).size;
+    if (writer === undefined || !keepWarm(files, path, name, writer, bytes)) removeOpen(files, path, fd, bytes, 0);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** Renames the segment's file at `path` to a warm one; false if too much is warm or somebody else was first. */
+function keepWarm(files: StoreFiles, path: string, name: string, writer: string, bytes: number): boolean {
+  const { accounting, shmDir } = files;
+  if (accounting.bytesWarm + bytes > accounting.bytesMax * warmFractionMax) return false;
+  return accounting.change(() => {
+    if (!renameIfThere(path, join(shmDir, warmPrefix(writer) + name))) return false;
+    accounting.addWarm(bytes);
     return true;
   });
 }
@@ -107,20 +126,6 @@ export function removeUnshared(files: StoreFiles, fileName: string): number {
   try {
     const bytes = fstatSync(fd).size;
     return removeOpen(files, path, fd, bytes, fileName.startsWith(anyWarmPrefix) ? bytes : 0) ? bytes : 0;
-  } finally {
-    closeSync(fd);
-  }
-}
-
-/** Removes a dead or sealed file if no reader maps it any more. Returns the bytes given back. */
-export function removeIfUnmapped(files: StoreFiles, fileName: string): number {
-  const path = join(files.shmDir, fileName);
-  const fd = unlessMissing(() => openSync(path, "r+"));
-  if (fd === undefined) return 0;
-  try {
-    if (!native().tryLockExclusive(fd)) return 0;
-    const bytes = fstatSync(fd).size;
-    return removeOpen(files, path, fd, bytes, 0) ? bytes : 0;
   } finally {
     closeSync(fd);
   }

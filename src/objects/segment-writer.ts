@@ -5,7 +5,7 @@
  * `write`, which a fresh segment turns into write(2): the kernel allocates and fills pages in one pass, three to twenty times faster
  * than faulting them through a new mapping.
  */
-import { closeSync, ftruncateSync, openSync, renameSync, writeSync } from "node:fs";
+import { closeSync, ftruncateSync, openSync, renameSync, unlinkSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { assert } from "../base/assert.ts";
 import { type Mapping, native } from "./native.ts";
@@ -67,12 +67,20 @@ export class SegmentWriter implements ObjectWriter {
     this.#reserved = options.mapping !== undefined;
   }
 
-  /** Makes the file of a segment that is not reused; with its space if `reserve`, else writing takes it. Throws ErrnoExceptions. */
+  /** Makes the file of a segment that is not reused; with its space if `reserve`, else writing takes it. Throws ErrnoExceptions, having made nothing. */
   createFile(reserve: boolean): void {
     const { dir, temporaryName, fileBytes } = this.#options;
-    this.#fd = openSync(join(dir, temporaryName), "wx+", 0o600);
-    if (reserve) native().reserve(this.#fd, fileBytes);
-    else ftruncateSync(this.#fd, fileBytes);
+    const path = join(dir, temporaryName);
+    const fd = openSync(path, "wx+", 0o600);
+    try {
+      if (reserve) native().reserve(fd, fileBytes);
+      else ftruncateSync(fd, fileBytes);
+    } catch (error) {
+      closeSync(fd);
+      unlinkSync(path);
+      throw error;
+    }
+    this.#fd = fd;
     this.#reserved = reserve;
   }
 

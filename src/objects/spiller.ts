@@ -10,8 +10,8 @@ import { closeSync, fstatSync, openSync, renameSync } from "node:fs";
 import { copyFile, readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { native } from "./native.ts";
-import { removeIfUnmapped, type StoreFiles, unlessMissing, unlinkIfThere } from "./segment-files.ts";
-import { deadPrefix, parseSegmentName, temporaryPrefix } from "./segment-name.ts";
+import { endDeadSegment, type StoreFiles, unlessMissing, unlinkIfThere } from "./segment-files.ts";
+import { parseSegmentName, temporaryPrefix } from "./segment-name.ts";
 
 export interface Spilled {
   readonly objects: number;
@@ -102,6 +102,6 @@ function exchange(files: StoreFiles, name: string, copy: string): boolean {
   }
   if (removed) return true;
   unlinkIfThere(copy);
-  removeIfUnmapped(files, deadPrefix + name); // whoever freed it just now took our lock for a reader's
+  endDeadSegment(files, name, parseSegmentName(name)?.writer); // whoever freed it just now took our lock for a reader's
   return false;
 }

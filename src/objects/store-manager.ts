@@ -11,9 +11,9 @@ import { dirname, join } from "node:path";
 import { Accounting, accountingFileName } from "./accounting.ts";
 import { deadProcessesMax, spillTargetFraction, warmIdleMs } from "./limits.ts";
 import {
+  endDeadSegment,
   freeSegment,
   reclaimWarm,
-  removeIfUnmapped,
   removeUnshared,
   type StoreFiles,
   unlessMissing,
@@ -133,13 +133,18 @@ export class StoreManager {
     const { shmDir } = this.#files;
     const staleBefore = Date.now() - warmIdleMs;
     for (const name of unlessMissing(() => readdirSync(shmDir)) ?? []) {
-      if (name.startsWith(deadPrefix)) removeIfUnmapped(this.#files, name);
+      if (name.startsWith(deadPrefix)) this.#endDead(name.slice(deadPrefix.length));
       if (!name.startsWith(anyWarmPrefix)) continue;
       const warmSince = statSync(join(shmDir, name), { throwIfNoEntry: false })?.ctimeMs;
       if (warmSince !== undefined && (warmSince < staleBefore || this.#dead.has(name.split(".")[1])))
         removeUnshared(this.#files, name);
     }
     this.#reconcile();
+  }
+
+  #endDead(name: string): void {
+    const writer = parseSegmentName(name)?.writer;
+    endDeadSegment(this.#files, name, writer !== undefined && this.#dead.has(writer) ? undefined : writer);
   }
 
   async stats(): Promise<StoreStats> {

@@ -8,11 +8,12 @@
  *
  * A fresh segment written by `write(2)` is not mapped; it is mapped when reused the first time, as only reuse pays for a mapping.
  */
+import { statSync } from "node:fs";
 import { join } from "node:path";
-import { lentTriesMax, warmSegmentsMax, warmSlackFraction } from "./limits.ts";
+import { awayTriesMax, warmSegmentsMax, warmSlackFraction } from "./limits.ts";
 import { type Mapping, native, roundUp } from "./native.ts";
-import { removeUnshared, renameIfThere, type StoreFiles } from "./segment-files.ts";
-import { warmPrefix } from "./segment-name.ts";
+import { type Freed, removeUnshared, renameIfThere, type StoreFiles } from "./segment-files.ts";
+import { deadPrefix, warmPrefix } from "./segment-name.ts";
 
 /** A segment file this process wrote. */
 export interface Written {
@@ -27,9 +28,11 @@ export interface Written {
 export class WarmPool {
   readonly #files: StoreFiles;
   readonly #selfId: string;
-  /** Sealed segments not known to be freed, oldest first. Added at seal; removed when freed, reused, or past `warmSegmentsMax`. */
+  /** Sealed segments of this process's own objects, oldest first. Added at seal; removed when freed. */
   readonly #live = new Map<string, Written>();
-  /** Freed by this process and waiting, oldest first. The daemon may take their files at any time. */
+  /** Segments that others free: results of other owners, and freed ones that a reader still maps. Added at seal or when freed; removed when taken or found gone. */
+  readonly #away = new Map<string, Written>();
+  /** Freed and waiting. Added when freed; removed when taken. The daemon may take their files at any time. */
   readonly #idle = new Map<string, Written>();
 
   constructor(files: StoreFiles, selfId: string) {
@@ -39,68 +42,63 @@ export class WarmPool {
 
   /** Takes a sealed segment. */
   add(written: Written): void {
-    this.#live.set(written.name, written);
-    if (this.#live.size > warmSegmentsMax) this.#forget(this.#live, this.#live.values().next().value!);
+    this.#keep(written.name.startsWith(`${this.#selfId}.`) ? this.#live : this.#away, written);
   }
 
-  /** The segment was freed by this process, and its file is now warm or (`warm` false) gone. Takes `mapping` for one that was never added. */
-  freed(name: string, bytes: number, warm: boolean, mapping?: Mapping): void {
-    const written = this.#live.get(name) ?? { name, bytes, mapping };
+  /** The segment `name`, written by this process, was freed by it. Takes `mapping` for one that was never added. */
+  freed(name: string, freed: Freed, mapping?: Mapping): void {
+    const written = this.#live.get(name) ?? this.#away.get(name) ?? { name, bytes: freed.bytes, mapping };
     this.#live.delete(name);
-    if (!warm) {
-      unmap(written);
-      return;
-    }
-    this.#idle.set(name, written);
-    if (this.#idle.size > warmSegmentsMax) this.#drop(this.#idle.values().next().value!);
+    this.#away.delete(name);
+    if (freed.fate === "warm") this.#keep(this.#idle, written);
+    else if (freed.fate === "dead") this.#keep(this.#away, written);
+    else unmap(written);
   }
 
   /** Gives a warm segment of at least `bytes`, its file renamed to `temporaryName`; `undefined` when there is none. Returns it owned. */
   take(bytes: number, temporaryName: string): Written | undefined {
     const most = roundUp(bytes * (1 + warmSlackFraction), native().pageBytes);
     const fits = (written: Written): boolean => written.bytes >= bytes && written.bytes <= most;
-    const idle = [...this.#idle.values()]
-      .filter(fits)
-      .sort((a, b) => Number(b.mapping !== undefined) - Number(a.mapping !== undefined));
-    for (const written of idle) {
+    const mappedFirst = (a: Written, b: Written): number => Number(b.mapping !== undefined) - Number(a.mapping !== undefined);
+    for (const written of [...this.#idle.values()].filter(fits).sort(mappedFirst)) {
       this.#idle.delete(written.name);
       if (this.#claim(written, temporaryName)) return written;
       unmap(written);
     }
-    let tries = 0;
-    for (const written of this.#live.values()) {
-      if (!fits(written) || written.name.startsWith(`${this.#selfId}.`)) continue;
-      if (tries++ === lentTriesMax) break;
-      if (!this.#claim(written, temporaryName)) continue;
-      this.#live.delete(written.name);
-      return written;
+    for (const written of [...this.#away.values()].filter(fits).slice(0, awayTriesMax)) {
+      if (this.#claim(written, temporaryName)) {
+        this.#away.delete(written.name);
+        return written;
+      }
+      if (!this.#exists(written)) this.#forget(this.#away, written);
     }
     return undefined;
   }
 
-  /** Removes idle segments until `bytes` of memory are given back, all by default. */
-  shrink(bytes = Number.POSITIVE_INFINITY): void {
+  /** Removes idle segments until `bytes` of memory are given back, all by default. Returns how many were. */
+  shrink(bytes = Number.POSITIVE_INFINITY): number {
     let given = 0;
     for (const written of [...this.#idle.values()]) {
-      if (given >= bytes) return;
-      given += this.#drop(written);
+      if (given >= bytes) break;
+      given += this.#drop(this.#idle, written);
     }
+    return given;
   }
 
-  /** Bytes of mapped segments, live and idle. */
-  get bytesMapped(): number {
-    let bytes = 0;
-    for (const written of [...this.#live.values(), ...this.#idle.values()]) bytes += written.mapping?.bytes ?? 0;
-    return bytes;
-  }
-
-  /** Removes everything idle and unmaps the rest; also what came back warm from other owners. */
+  /** Removes what waits for reuse and unmaps the rest. */
   close(): void {
     this.shrink();
-    for (const written of [...this.#live.values()]) {
-      this.#forget(this.#live, written);
-      removeUnshared(this.#files, warmPrefix(this.#selfId) + written.name);
-    }
+    for (const written of [...this.#away.values()]) this.#drop(this.#away, written);
+    for (const written of [...this.#live.values()]) this.#forget(this.#live, written);
+  }
+
+  /** Adds to `map`, whose oldest entry gives way: a live or away one is only forgotten, an idle one removed. */
+  #keep(map: Map<string, Written>, written: Written): void {
+    map.set(written.name, written);
+    if (map.size <= warmSegmentsMax) return;
+    const oldest: Written = map.values().next().value!;
+    if (map === this.#idle) this.#drop(map, oldest);
+    else this.#forget(map, oldest);
   }
 
   #claim(written: Written, temporaryName: string): boolean {
@@ -112,8 +110,15 @@ export class WarmPool {
     });
   }
 
-  #drop(written: Written): number {
-    this.#forget(this.#idle, written);
+  /** Whether a segment that is not warm yet may become so: spilled and removed ones never do. */
+  #exists(written: Written): boolean {
+    const { shmDir } = this.#files;
+    const names = [written.name, deadPrefix + written.name, warmPrefix(this.#selfId) + written.name];
+    return names.some((name) => statSync(join(shmDir, name), { throwIfNoEntry: false }) !== undefined);
+  }
+
+  #drop(from: Map<string, Written>, written: Written): number {
+    this.#forget(from, written);
     return removeUnshared(this.#files, warmPrefix(this.#selfId) + written.name);
   }
 
