@@ -113,14 +113,18 @@ export class ByteWriter {
   }
 
   writeString(text: string): void {
-    const length = text.length;
-    if (length > LOOPED_CHARS_MAX) return this.writeLongString(text);
+    if (text.length > LOOPED_CHARS_MAX || !this.writeAscii(text)) this.writeLongString(text);
+  }
+
+  /** Writes a string of few characters if all are ASCII, and says so. */
+  private writeAscii(text: string): boolean {
+    const { length } = text;
     this.ensure(length + 5);
     const { bytes } = this;
     let pos = this.pos + (length <= SHORT_STRING_MAX ? 1 : 5);
     for (let i = 0; i < length; i++) {
       const code = text.charCodeAt(i);
-      if (code >= 0x80) return this.writeLongString(text);
+      if (code >= 0x80) return false;
       bytes[pos++] = code;
     }
     if (length <= SHORT_STRING_MAX) {
@@ -130,6 +134,7 @@ export class ByteWriter {
       this.view.setUint32(this.pos + 1, length, true);
     }
     this.pos = pos;
+    return true;
   }
 
   private writeLongString(text: string): void {

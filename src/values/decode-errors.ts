@@ -5,15 +5,15 @@ import { ERROR_CLASS, ERROR_SHOAL, errorConstructors, errorHiddenKeys } from "./
 
 export function readError(decoder: Decoder): Error {
   const kind = decoder.readByte();
-  let constructor: Function | undefined = errorConstructors[kind];
+  let Class: Function | undefined = errorConstructors[kind];
   if (kind === ERROR_SHOAL) {
     const name = decoder.readString();
-    constructor = errorClassByName(name) ?? decoder.fail(`there is no error class ${name}`);
+    Class = errorClassByName(name) ?? decoder.fail(`there is no error class ${name}`);
   } else if (kind === ERROR_CLASS) {
-    constructor = decoder.readClass();
+    Class = decoder.readClass();
   }
-  if (constructor === undefined) decoder.fail(`there is no error of kind ${kind}`);
-  const error = decoder.number(makeBareError(constructor));
+  if (Class === undefined) decoder.fail(`there is no error of kind ${kind}`);
+  const error = decoder.number(makeBareError(Class));
   readFieldsOfError(decoder, error);
   return error;
 }
@@ -25,8 +25,8 @@ export function readDomException(decoder: Decoder): DOMException {
 }
 
 /** An error without own properties. The constructors of the class itself do not run: they may want other arguments, or act. */
-function makeBareError(constructor: Function): Error {
-  const error = withoutStack(() => Reflect.construct(Error, [], constructor) as Error);
+function makeBareError(Class: Function): Error {
+  const error = withoutStack(() => Reflect.construct(Error, [], Class) as Error);
   delete error.stack;
   return error;
 }

@@ -92,14 +92,14 @@ export class DecodedStores {
   }
 
   view(kind: number, index: number, byteOffset: number, length: number): object {
-    const constructor = viewConstructors[kind];
-    if (constructor === undefined) throw new DecodeError(`Cannot decode a view of kind ${kind} in this version of Node`);
+    const Class = viewConstructors[kind];
+    if (Class === undefined) throw new DecodeError(`Cannot decode a view of kind ${kind} in this version of Node`);
     const store = this.store(index);
     const byteLength = length * elementBytes[kind];
     let buffer: ArrayBuffer;
     let offset = 0;
     if (byteLength === 0) {
-      buffer = store.ranges.length > 0 ? this.memoryOf(store, store.ranges[0]) : (this.empty ??= new ArrayBuffer(0));
+      buffer = store.ranges.length > 0 ? this.memoryOf(store, store.ranges[0]) : this.emptyMemory();
       if (store.whole && byteOffset <= buffer.byteLength && byteOffset % elementBytes[kind] === 0) offset = byteOffset;
     } else {
       const range = store.ranges.find(({ begin, bytes }) => begin <= byteOffset && byteOffset + byteLength <= begin + bytes);
@@ -110,7 +110,7 @@ export class DecodedStores {
         throw new DecodeError("Cannot decode a view as part of its store: it is not aligned");
     }
     if (kind === KIND_BUFFER) return Buffer.from(buffer, offset, length);
-    return new (constructor as Uint8ArrayConstructor)(buffer, offset, length);
+    return new (Class as Uint8ArrayConstructor)(buffer, offset, length);
   }
 
   /** Where the bytes of a string lie in the flat form. */
@@ -126,8 +126,14 @@ export class DecodedStores {
     return store;
   }
 
+  private emptyMemory(): ArrayBuffer {
+    this.empty ??= new ArrayBuffer(0);
+    return this.empty;
+  }
+
   private memoryOf(store: Store, range: Range): ArrayBuffer {
-    return (range.buffer ??= this.makeMemory(store, range));
+    range.buffer ??= this.makeMemory(store, range);
+    return range.buffer;
   }
 
   private makeMemory(store: Store, range: Range): ArrayBuffer {

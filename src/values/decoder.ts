@@ -122,8 +122,7 @@ export class Decoder extends ByteReader {
       case Tag.Set:
         return this.readSet(this.number(new Set()));
       case Tag.Instance: {
-        const object = this.number(Object.create(this.readPrototype()) as Fields);
-        return this.readFields(object);
+        return this.readFieldsOfInstance(this.number(Object.create(this.readPrototype()) as Fields));
       }
       case Tag.Special:
       case Tag.SpecialWithPayload:
@@ -168,7 +167,7 @@ export class Decoder extends ByteReader {
         if (typeof prototype !== "object") this.fail("a prototype is no object");
         const object = Object.create(prototype) as Fields;
         this.objects[number] = object;
-        return this.readFields(object);
+        return this.readFieldsOfInstance(object);
       }
       case Tag.ArrowVector: {
         const number = this.objects.push(unfinished) - 1;
@@ -183,7 +182,7 @@ export class Decoder extends ByteReader {
     }
   }
 
-  /** Runs a constructor that rejects what only altered bytes can hold. */
+  /** Runs a Class that rejects what only altered bytes can hold. */
   private attempt<T>(what: string, make: () => T): T {
     try {
       return make();
@@ -204,15 +203,15 @@ export class Decoder extends ByteReader {
   readClass(): Function {
     const key = this.functions[this.readVarint()];
     if (key === undefined) this.fail("a class is not in the table");
-    const constructor = this.hooks.decodeClass(key);
-    if (typeof constructor !== "function") this.fail(`${key} is not a class`);
-    return constructor;
+    const Class = this.hooks.decodeClass(key);
+    if (typeof Class !== "function") this.fail(`${key} is not a class`);
+    return Class;
   }
 
   private readPrototype(): object {
-    const constructor = this.readClass();
-    const { prototype } = constructor;
-    if (typeof prototype !== "object" || prototype === null) this.fail(`${constructor.name} is not a class`);
+    const Class = this.readClass();
+    const { prototype } = Class;
+    if (typeof prototype !== "object" || prototype === null) this.fail(`${Class.name} is not a class`);
     return prototype;
   }
 
@@ -236,6 +235,18 @@ export class Decoder extends ByteReader {
       const key = keys[i];
       const value = this.readValue();
       if (key === "__proto__") define(object, key, value);
+      else (object as Fields)[key] = value;
+    }
+    return object;
+  }
+
+  /** As `readFields`, where the prototype may have accessors or read-only properties of the same names. */
+  private readFieldsOfInstance<T extends object>(object: T): T {
+    const keys = this.readKeys();
+    for (let i = 0; i < keys.length; i++) {
+      const key = keys[i];
+      const value = this.readValue();
+      if (key in object) define(object, key, value);
       else (object as Fields)[key] = value;
     }
     return object;
@@ -335,7 +346,7 @@ export class Decoder extends ByteReader {
   /** Fills an object whose shell was made before. */
   private readDeferred(object: object, kind: number): void {
     if (kind === Deferred.Instance) {
-      this.readFields(object);
+      this.readFieldsOfInstance(object);
       return;
     }
     const tag = this.readByte();

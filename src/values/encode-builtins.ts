@@ -105,8 +105,8 @@ export const builtinWriters: ReadonlyMap<unknown, BuiltinWriter> = new Map<unkno
   [SharedArrayBuffer.prototype, writeArrayBuffer],
   [URL.prototype, writeUrl],
   [URLSearchParams.prototype, writeUrlSearchParams],
-  ...viewConstructors.flatMap((constructor, kind) =>
-    constructor === undefined ? [] : [[constructor.prototype, viewWriter(kind)] as [unknown, BuiltinWriter]],
+  ...viewConstructors.flatMap((Class, kind) =>
+    Class === undefined ? [] : [[Class.prototype, viewWriter(kind)] as [unknown, BuiltinWriter]],
   ),
 ]);
 
@@ -131,7 +131,7 @@ export function builtinWriterByBrand(value: object): { name: string; write: Buil
   if (types.isDataView(value)) return { name: "DataView", write: builtinWriters.get(DataView.prototype)! };
   if (types.isTypedArray(value)) {
     const name = value[Symbol.toStringTag];
-    const kind = viewConstructors.findIndex((constructor) => constructor?.name === name);
+    const kind = viewConstructors.findIndex((Class) => Class?.name === name);
     const isBuffer = Buffer.isBuffer(value);
     if (kind >= 0 && kind !== KIND_DATA_VIEW)
       return { name, write: isBuffer ? builtinWriters.get(Buffer.prototype)! : viewWriter(kind) };

@@ -6,6 +6,7 @@ import { types } from "node:util";
 import { errorClassByName, SerializationError } from "../base/errors.ts";
 import type { Encoder } from "./encoder.ts";
 import { ERROR_CLASS, ERROR_SHOAL, errorConstructors, errorHiddenKeys, Tag } from "./format.ts";
+import { isNative } from "./untravelable.ts";
 
 const shoalBrands = Symbol.for("shoal.error.brands");
 
@@ -29,20 +30,20 @@ export function writeErrorIfOne(encoder: Encoder, value: object): boolean {
 function writeClass(encoder: Encoder, error: Error): void {
   let failure: unknown;
   for (let prototype = Object.getPrototypeOf(error); prototype !== null; prototype = Object.getPrototypeOf(prototype)) {
-    const constructor = Object.getOwnPropertyDescriptor(prototype, "constructor")?.value;
-    if (typeof constructor !== "function" || constructor.prototype !== prototype) continue;
-    const kind = kindOfBuiltin(constructor);
+    const Class = Object.getOwnPropertyDescriptor(prototype, "constructor")?.value;
+    if (typeof Class !== "function" || Class.prototype !== prototype) continue;
+    const kind = kindOfBuiltin(Class);
     if (kind >= 0) {
       encoder.writeByte(kind);
       return;
     }
-    if (Object.hasOwn(constructor, shoalBrands) && errorClassByName(constructor.name)) {
+    if (Object.hasOwn(Class, shoalBrands) && errorClassByName(Class.name)) {
       encoder.writeByte(ERROR_SHOAL);
-      encoder.writeString(constructor.name);
+      encoder.writeString(Class.name);
       return;
     }
     try {
-      const number = encoder.classNumber(constructor);
+      const number = encoder.classNumber(Class);
       encoder.writeByte(ERROR_CLASS);
       encoder.writeVarint(number);
       return;
@@ -57,10 +58,10 @@ function writeClass(encoder: Encoder, error: Error): void {
 }
 
 /** Also finds the built-in error classes of another realm (`node:vm`), which are ours once they have travelled. */
-function kindOfBuiltin(constructor: Function): number {
-  const kind = errorConstructors.indexOf(constructor as ErrorConstructor & AggregateErrorConstructor);
-  if (kind >= 0 || !Function.prototype.toString.call(constructor).endsWith("{ [native code] }")) return kind;
-  return errorConstructors.findIndex((known) => known.name === constructor.name);
+function kindOfBuiltin(Class: Function): number {
+  const kind = errorConstructors.indexOf(Class as ErrorConstructor & AggregateErrorConstructor);
+  if (kind >= 0 || !isNative(Class)) return kind;
+  return errorConstructors.findIndex((known) => known.name === Class.name);
 }
 
 /** Errors that Node throws of classes it does not export, such as its AbortError. */

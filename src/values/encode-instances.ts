@@ -7,7 +7,7 @@ import type { Encoder } from "./encoder.ts";
 import { Deferred, specialTags, Tag } from "./format.ts";
 import type { Special } from "./hooks.ts";
 import { fieldStep, nameOfClass, Step } from "./path.ts";
-import { describeUntravelable } from "./untravelable.ts";
+import { describeUntravelable, isNative, kindOfClass } from "./untravelable.ts";
 
 const arrowVector = Symbol.for("apache-arrow/Vector");
 
@@ -21,32 +21,34 @@ export function writeFunction(encoder: Encoder, value: Function): void {
 /** Writes an object that is neither plain data nor a built-in that nobody extended. */
 export function writeOtherObject(encoder: Encoder, value: object): void {
   if (writeSpecial(encoder, value)) return;
-  const untravelable = describeUntravelable(value);
-  if (untravelable !== undefined) encoder.fail(untravelable);
-  if (writeErrorIfOne(encoder, value)) return;
-
+  if (types.isProxy(value)) encoder.fail("a Proxy cannot travel; send a copy of what it shows, e.g. { ...proxy }");
   const prototype: object = Object.getPrototypeOf(value);
-  const constructor = Object.getOwnPropertyDescriptor(prototype, "constructor")?.value;
-  const isClass = typeof constructor === "function" && constructor.prototype === prototype;
-  const builtin = builtinWriterByBrand(value);
+  const kind = kindOfClass(prototype);
+  if (!kind.isPlain || kind.verdict !== "") {
+    const untravelable = describeUntravelable(value);
+    if (untravelable !== undefined) encoder.fail(untravelable);
+    if (writeErrorIfOne(encoder, value)) return;
+  }
+  const Class = Object.getOwnPropertyDescriptor(prototype, "constructor")?.value;
+  const isClass = typeof Class === "function" && Class.prototype === prototype;
+  const builtin = kind.isPlain ? undefined : builtinWriterByBrand(value);
   if (builtin) {
-    if (isClass && isForeign(constructor, builtin.name)) {
+    if (isClass && isForeign(Class, builtin.name)) {
       builtin.write(encoder, value);
       return;
     }
     if (!isClass) encoder.fail(`it is a ${builtin.name} with a changed prototype`);
-    encoder.writeTagged(Tag.ExtendedBuiltin, encoder.classNumber(constructor));
-    encoder.inPlace++;
+    encoder.writeTagged(Tag.ExtendedBuiltin, encoder.classNumber(Class));
     builtin.write(encoder, value);
-    encoder.inPlace--;
     writeFieldsOfBuiltin(encoder, value);
     return;
   }
-  if ((value as Record<symbol, unknown>)[arrowVector] === true) return writeArrowVector(encoder, value);
-  if (isClass && isForeign(constructor, "Object") && Object.getPrototypeOf(prototype) === null) {
+  if ((value as Record<symbol, unknown>)[arrowVector] === true) {
+    writeArrowVector(encoder, value);
+  } else if (isClass && isForeign(Class, "Object") && Object.getPrototypeOf(prototype) === null) {
     encoder.writeContentsOrDefer(value, Deferred.Object);
   } else if (isClass) {
-    encoder.writeContentsOrDefer(value, Deferred.Instance, encoder.classNumber(constructor));
+    encoder.writeContentsOrDefer(value, Deferred.Instance, encoder.classNumber(Class));
   } else {
     encoder.writeByte(Tag.WithPrototype);
     encoder.writeBefore(encoder.latestNumber, () => encoder.writePart(value, new Step(" (prototype)"), prototype));
@@ -54,12 +56,9 @@ export function writeOtherObject(encoder: Encoder, value: object): void {
   }
 }
 
-/** The constructor is the built-in class `name`, of whatever realm. */
-function isForeign(constructor: Function, name: string): boolean {
-  return (
-    constructor.name.toLowerCase() === name.toLowerCase() &&
-    Function.prototype.toString.call(constructor).endsWith("{ [native code] }")
-  );
+/** The class is the built-in one of that name, of whatever realm. */
+function isForeign(Class: Function, name: string): boolean {
+  return Class.name.toLowerCase() === name.toLowerCase() && isNative(Class);
 }
 
 /** Own fields besides what makes the built-in: elements of arrays are not written twice. */
@@ -78,19 +77,19 @@ function writeFieldsOfBuiltin(encoder: Encoder, value: object): void {
 }
 
 /**
- * An Arrow vector holds closures over its chunks, so its chunks travel and its own constructor makes it anew. Tables, batches, schemas,
+ * An Arrow vector holds closures over its chunks, so its chunks travel and its class makes it anew. Tables, batches, schemas,
  * fields, types and chunks are ordinary instances of classes that the package exports.
  */
 function writeArrowVector(encoder: Encoder, value: object): void {
   let prototype: object = value;
-  let constructor: Function | undefined;
+  let Class: Function | undefined;
   while (prototype !== null) {
     const own = Object.getOwnPropertyDescriptor(prototype, "constructor")?.value;
-    if (typeof own === "function" && Object.hasOwn(own, "isVector")) constructor = own;
+    if (typeof own === "function" && Object.hasOwn(own, "isVector")) Class = own;
     prototype = Object.getPrototypeOf(prototype);
   }
-  if (constructor === undefined) encoder.fail("it looks like an Apache Arrow vector of an unknown kind");
-  encoder.writeTagged(Tag.ArrowVector, encoder.classNumber(constructor));
+  if (Class === undefined) encoder.fail("it looks like an Apache Arrow vector of an unknown kind");
+  encoder.writeTagged(Tag.ArrowVector, encoder.classNumber(Class));
   encoder.writeBefore(encoder.latestNumber, () => encoder.writePart(value, "data", [...(value as { data: unknown[] }).data]));
 }
 

@@ -12,7 +12,7 @@ import { writeFunction, writeOtherObject } from "./encode-instances.ts";
 import { Deferred, limits, NEW_SHAPE, PREFIX_BYTES, Tag, UNNUMBERED_SHAPE, wellKnownSymbols } from "./format.ts";
 import type { EncodeHooks, PathOf } from "./hooks.ts";
 import { formatStep, Step } from "./path.ts";
-import { Shapes } from "./shapes.ts";
+import { type Shape, Shapes } from "./shapes.ts";
 
 /** Up to this many objects are found by looking through a list, beyond it by a Map, which costs more to set up. */
 const LINEAR_OBJECTS_MAX = 8;
@@ -175,7 +175,7 @@ export class Encoder extends ByteWriter {
   /** Writes the value of a part of `owner`, which is what paths name. */
   writePart(owner: object, key: unknown, value: unknown): void {
     const depth = ++this.depth;
-    if (depth > limits.depthMax) this.fail(`it is nested more than ${limits.depthMax} levels deep where that is not possible`);
+    if (depth > limits.depthMax) this.failTooDeep();
     this.owners[depth] = owner;
     this.keys[depth] = key;
     this.writeValue(value);
@@ -210,7 +210,9 @@ export class Encoder extends ByteWriter {
       this.writeSet(value as Set<unknown>);
     } else {
       if (kind !== Deferred.Instance) this.writeByte(kind === Deferred.Object ? Tag.Object : Tag.NullObject);
-      this.writeFields(value, Object.keys(value));
+      const shape = kind === Deferred.Instance || isObjectPrototypeExtended() ? undefined : this.shapes.find(value);
+      if (shape === undefined) this.writeFields(value, Object.keys(value));
+      else this.writeKnownFields(value, shape);
     }
   }
 
@@ -295,11 +297,11 @@ export class Encoder extends ByteWriter {
     return number;
   }
 
-  classNumber(constructor: Function): number {
-    let number = this.classNumbers.get(constructor);
+  classNumber(Class: Function): number {
+    let number = this.classNumbers.get(Class);
     if (number === undefined) {
-      number = this.functionNumber(this.hooks.encodeClass(constructor, this.pathOf));
-      this.classNumbers.set(constructor, number);
+      number = this.functionNumber(this.hooks.encodeClass(Class, this.pathOf));
+      this.classNumbers.set(Class, number);
     }
     return number;
   }
@@ -314,7 +316,7 @@ export class Encoder extends ByteWriter {
       for (let i = 0; i < length; i++) this.writeString(keys[i]);
     }
     const depth = ++this.depth;
-    if (depth > limits.depthMax) this.fail(`it is nested more than ${limits.depthMax} levels deep where that is not possible`);
+    if (depth > limits.depthMax) this.failTooDeep();
     this.owners[depth] = owner;
     for (let i = 0; i < length; i++) {
       const value = (owner as Record<string, unknown>)[keys[i]];
@@ -328,17 +330,57 @@ export class Encoder extends ByteWriter {
     this.depth = depth - 1;
   }
 
+  /** As `writeFields` for an object that has just those keys. The engine reads fields faster in a `for in` than by a list of keys. */
+  private writeKnownFields(owner: object, shape: Shape): void {
+    this.writeVarint(shape.index + 2);
+    const depth = ++this.depth;
+    if (depth > limits.depthMax) this.failTooDeep();
+    this.owners[depth] = owner;
+    const { keys } = shape;
+    let i = 0;
+    for (const key in owner) {
+      // A getter may have deleted some of the keys since they were compared, or have added some.
+      while (i < keys.length && keys[i] !== key) this.writeValue(this.readGone(owner, keys[i++]));
+      if (i === keys.length) break;
+      i++;
+      const value = (owner as Record<string, unknown>)[key];
+      if (typeof value === "number") {
+        this.writeNumber(value);
+      } else {
+        this.keys[depth] = key;
+        this.writeValue(value);
+      }
+    }
+    while (i < keys.length) this.writeValue(this.readGone(owner, keys[i++]));
+    this.depth = depth - 1;
+  }
+
+  private readGone(owner: object, key: string): unknown {
+    this.keys[this.depth] = key;
+    return (owner as Record<string, unknown>)[key];
+  }
+
+  private failTooDeep(): never {
+    this.fail(`it is nested more than ${limits.depthMax} levels deep where that is not possible`);
+  }
+
   writeArray(array: readonly unknown[]): void {
     const { length } = array;
     const extraKeys = fieldsOfArray(array);
-    if (extraKeys === "sparse") return this.writeSparseArray(array);
+    if (extraKeys === "sparse") {
+      this.writeSparseArray(array);
+      return;
+    }
     if (extraKeys.length === 0 && length >= NUMBER_BLOCK_MIN && typeof array[0] === "number") {
       const tag = numberBlockTag(array);
-      if (tag !== 0) return this.writeNumberBlock(tag, array as number[]);
+      if (tag !== 0) {
+        this.writeNumberBlock(tag, array as number[]);
+        return;
+      }
     }
     this.writeTagged(extraKeys.length === 0 ? Tag.Array : Tag.ArrayWithFields, length);
     const depth = ++this.depth;
-    if (depth > limits.depthMax) this.fail(`it is nested more than ${limits.depthMax} levels deep where that is not possible`);
+    if (depth > limits.depthMax) this.failTooDeep();
     this.owners[depth] = array;
     for (let i = 0; i < length; i++) {
       const value = array[i];
@@ -414,6 +456,12 @@ export class Encoder extends ByteWriter {
     this.writeByte(isUtf8 ? 0 : 1);
     this.writeVarint(this.stores.addText(bytes));
   }
+}
+
+/** Somebody gave all objects an enumerable property, which `for in` would list. */
+function isObjectPrototypeExtended(): boolean {
+  for (const _ in Object.prototype) return true;
+  return false;
 }
 
 /** Keys of an array besides its elements, or that it is better written as index-value pairs. */

@@ -4,7 +4,7 @@
  */
 import { limits, NEW_SHAPE, UNNUMBERED_SHAPE } from "./format.ts";
 
-interface Shape {
+export interface Shape {
   readonly keys: readonly string[];
   readonly index: number;
 }
@@ -20,6 +20,20 @@ export class Shapes {
   private byFirstKey: Map<string, Shape[]> | undefined;
   private latest: Shape | undefined;
   count = 0;
+
+  /** The shape of an object, if it is one of the few that come first; does not make a list of its keys. */
+  find(object: object): Shape | undefined {
+    const { latest } = this;
+    if (latest === undefined) return undefined;
+    if (hasKeys(object, latest.keys)) return latest;
+    for (const shape of this.linear) {
+      if (hasKeys(object, shape.keys)) {
+        this.latest = shape;
+        return shape;
+      }
+    }
+    return undefined;
+  }
 
   /** The number to write for these keys: of a known shape, or that of a new one which the caller then spells out. */
   codeFor(keys: readonly string[]): number {
@@ -85,4 +99,14 @@ function sameKeys(a: readonly string[], b: readonly string[]): boolean {
     if (a[i] !== b[i]) return false;
   }
   return true;
+}
+
+/** The object inherits no enumerable property. */
+function hasKeys(object: object, keys: readonly string[]): boolean {
+  let i = 0;
+  for (const key in object) {
+    if (key !== keys[i]) return false;
+    i++;
+  }
+  return i === keys.length;
 }

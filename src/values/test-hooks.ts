@@ -29,8 +29,8 @@ export class FakeHooks implements EncodeHooks, DecodeHooks {
     return undefined;
   }
 
-  encodeClass(constructor: Function): string {
-    return this.keyOf(constructor);
+  encodeClass(Class: Function): string {
+    return this.keyOf(Class);
   }
 
   decodeSpecial({ tag, data }: { tag: string; data: unknown }, payload: unknown): unknown {
@@ -41,9 +41,9 @@ export class FakeHooks implements EncodeHooks, DecodeHooks {
   }
 
   decodeClass(key: string): Function {
-    const constructor = this.loaded.get(key);
-    if (!constructor) throw new Error(`${key} is not loaded`);
-    return constructor;
+    const Class = this.loaded.get(key);
+    if (!Class) throw new Error(`${key} is not loaded`);
+    return Class;
   }
 
   private keyOf(value: Function): string {

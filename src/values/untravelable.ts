@@ -12,22 +12,45 @@ type GetBuiltinModule = (name: string) => Record<string, unknown> | undefined;
 /** Public classes of Node whose instances travel by their fields, or by a rule of their own. */
 const travelling = new Set(["EventEmitter", "EventEmitterAsyncResource", "AssertionError", "URL", "URLSearchParams", "Buffer"]);
 
-/** Verdicts by prototype, "" for none. */
-const verdicts = new WeakMap<object, string>();
+export interface ClassKind {
+  /** Nothing in the chain is built in but Object: instances have no slots besides their fields. */
+  readonly isPlain: boolean;
+  /** What is wrong with instances, "" for nothing. */
+  readonly verdict: string;
+}
+
+const kinds = new WeakMap<object, ClassKind>();
+
+/** What there is to know about objects with this prototype, looked up once. */
+export function kindOfClass(prototype: object): ClassKind {
+  let kind = kinds.get(prototype);
+  if (kind === undefined) {
+    kind = { isPlain: isPlainChain(prototype), verdict: describeClass(prototype) };
+    kinds.set(prototype, kind);
+  }
+  return kind;
+}
 
 /** Why `value` cannot travel, e.g. `a Socket holds operating-system state`; `undefined` when nothing speaks against it. */
 export function describeUntravelable(value: object): string | undefined {
-  if (types.isProxy(value)) return "a Proxy cannot travel; send a copy of what it shows, e.g. { ...proxy }";
   if (types.isPromise(value)) return "a Promise settles in this process only; await it first";
   const builtin = describeBuiltin(value);
   if (builtin !== undefined) return builtin;
-  const prototype: object = Object.getPrototypeOf(value);
-  let verdict = verdicts.get(prototype);
-  if (verdict === undefined) {
-    verdict = describeClass(prototype);
-    verdicts.set(prototype, verdict);
-  }
+  const { verdict } = kindOfClass(Object.getPrototypeOf(value));
   return verdict === "" ? undefined : `${article(nameOfClass(value))} ${verdict}`;
+}
+
+/** Classes written in JavaScript all the way up to Object. */
+function isPlainChain(start: object): boolean {
+  for (let prototype = start; prototype !== Object.prototype; prototype = Object.getPrototypeOf(prototype)) {
+    const Class: unknown = Object.getOwnPropertyDescriptor(prototype, "constructor")?.value;
+    if (typeof Class !== "function" || isNative(Class) || Object.getPrototypeOf(prototype) === null) return false;
+  }
+  return true;
+}
+
+export function isNative(fn: Function): boolean {
+  return Function.prototype.toString.call(fn).endsWith("{ [native code] }");
 }
 
 function describeBuiltin(value: object): string | undefined {
@@ -45,14 +68,14 @@ function describeBuiltin(value: object): string | undefined {
 /** What speaks against instances of a class: that it, or a class it extends, is one of Node's or the engine's. */
 function describeClass(start: object): string {
   for (let prototype: object | null = start; prototype !== null; prototype = Object.getPrototypeOf(prototype)) {
-    const constructor: unknown = Object.getOwnPropertyDescriptor(prototype, "constructor")?.value;
-    if (typeof constructor !== "function") continue;
-    const { name } = constructor;
+    const Class: unknown = Object.getOwnPropertyDescriptor(prototype, "constructor")?.value;
+    if (typeof Class !== "function") continue;
+    const { name } = Class;
     if (isUnexported(name, prototype)) return "holds operating-system state";
     if (travelling.has(name) || isPlainBase(prototype)) continue;
-    const module = moduleOf(constructor);
+    const module = moduleOf(Class);
     if (module !== undefined) return module;
-    if (Function.prototype.toString.call(constructor).endsWith("{ [native code] }") && !constructor.name.startsWith("bound ")) {
+    if (isNative(Class) && !Class.name.startsWith("bound ")) {
       if (!isStructuredBase(name)) return "holds native state";
     }
   }
@@ -137,7 +160,7 @@ const unlooked = new Set([
 ]);
 
 /** What instances of a class hold, if one of Node's public modules or its globals export the class. */
-function moduleOf(constructor: Function): string | undefined {
+function moduleOf(Class: Function): string | undefined {
   const getBuiltinModule = (process as { getBuiltinModule?: GetBuiltinModule }).getBuiltinModule;
   const loaded = new Set(
     (process as unknown as { moduleLoadList?: string[] }).moduleLoadList?.map((entry) => entry.replace(/^NativeModule /, "")),
@@ -145,29 +168,28 @@ function moduleOf(constructor: Function): string | undefined {
   for (const name of builtinModules) {
     if (unlooked.has(name) || name.startsWith("_") || !loaded.has(name)) continue;
     const module = getBuiltinModule?.call(process, name);
-    if (module === undefined || !exportsValue(module, constructor)) continue;
+    if (module === undefined || !exportsValue(module, Class)) continue;
     if (name === "stream" || name.startsWith("stream/")) return "is a stream, which holds operating-system state";
     return holdsConnections.has(name) ? "holds operating-system state" : "holds state of Node that exists in this process only";
   }
-  if (!isStructuredBase(constructor.name) && exportsGlobal(constructor))
-    return "holds state of Node that exists in this process only";
+  if (!isStructuredBase(Class.name) && exportsGlobal(Class)) return "holds state of Node that exists in this process only";
   return undefined;
 }
 
 /** Looks at plain exports only: reading accessors can load modules and print deprecation warnings. */
-function exportsValue(module: object, constructor: Function): boolean {
-  if ((module as unknown) === constructor) return true;
+function exportsValue(module: object, Class: Function): boolean {
+  if ((module as unknown) === Class) return true;
   for (const key of Object.getOwnPropertyNames(module)) {
-    if (Object.getOwnPropertyDescriptor(module, key)?.value === constructor) return true;
+    if (Object.getOwnPropertyDescriptor(module, key)?.value === Class) return true;
   }
   return false;
 }
 
 /** Web classes (Blob, AbortSignal, ReadableStream, ...) are globals. Some are accessors that load their module, which then is loaded already. */
-function exportsGlobal(constructor: Function): boolean {
-  const descriptor = Object.getOwnPropertyDescriptor(globalThis, constructor.name);
+function exportsGlobal(Class: Function): boolean {
+  const descriptor = Object.getOwnPropertyDescriptor(globalThis, Class.name);
   if (descriptor === undefined) return false;
-  return (descriptor.get !== undefined ? descriptor.get.call(globalThis) : descriptor.value) === constructor;
+  return (descriptor.get !== undefined ? descriptor.get.call(globalThis) : descriptor.value) === Class;
 }
 
 /** A class of Node's that holds a handle and that nothing exports. */
