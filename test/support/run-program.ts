@@ -26,6 +26,8 @@ export interface Program {
   /** Written to the standard input, which is then closed. */
   stdin?: string;
   timeoutMs?: number;
+  /** A process group of its own, as a terminal gives it, so that `process.kill(-pid, "SIGINT")` is Ctrl-C. */
+  ownGroup?: boolean;
 }
 
 export interface ProgramResult {
@@ -47,6 +49,8 @@ export interface RunningProgram {
   printed(text: string | RegExp): Promise<RegExpMatchArray>;
   /** Resolves with the exit of the program itself. */
   readonly exited: Promise<{ code: number | null; signal: NodeJS.Signals | null }>;
+  /** Processes and directories of the program's sessions that are there now, a line each. */
+  left(): string[];
   /** Ends the program if it runs, checks that nothing of it is left, and removes its directory. */
   finish(): Promise<ProgramResult>;
 }
@@ -65,7 +69,12 @@ export function startProgram(program: Program): RunningProgram {
   for (const name of Object.keys(env))
     if (name.startsWith("VITEST") || name === "NODE_OPTIONS" || name === "TEST") delete env[name];
   const loader = program.tsx ? ["--import", import.meta.resolve("tsx")] : [];
-  const child = spawn(process.execPath, [...loader, ...program.args], { cwd: dir, env, stdio: ["pipe", "pipe", "pipe"] });
+  const child = spawn(process.execPath, [...loader, ...program.args], {
+    cwd: dir,
+    env,
+    stdio: ["pipe", "pipe", "pipe"],
+    detached: program.ownGroup ?? false,
+  });
   const seenSessions = new Set<string>();
   return follow(child, dir, sessions, seenSessions, program);
 }
@@ -126,6 +135,7 @@ function follow(child: ChildProcess, dir: string, sessions: string, seen: Set<st
     exited,
     stdout: () => stdout,
     stderr: () => stderr,
+    left: () => leftBehind(sessions, seen),
     async printed(text) {
       const match = () =>
         (typeof text === "string" ? (stdout.includes(text) ? [text] : null) : stdout.match(text)) as RegExpMatchArray | null;
