@@ -1,0 +1,38 @@
+/** Counting words in files. */
+import { readdirSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { extname, join } from "node:path";
+
+/** Paths of the files below `root` that have one of the extensions. */
+export function textFilesBelow(root: string, extensions: readonly string[]): string[] {
+  return readdirSync(root, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile() && extensions.includes(extname(entry.name)))
+    .map((entry) => join(entry.parentPath, entry.name));
+}
+
+/** How often each word of a file occurs, whatever its case. A word is a run of letters. */
+export async function countWords(path: string): Promise<Map<string, number>> {
+  const text = await readFile(path, "utf8");
+  const counts = new Map<string, number>();
+  for (const [word] of text.toLowerCase().matchAll(/\p{L}+/gu)) counts.set(word, (counts.get(word) ?? 0) + 1);
+  return counts;
+}
+
+/** Sums up the counts of many files. */
+export class WordTotals {
+  readonly #totals = new Map<string, number>();
+
+  /** Returns how many words came in. */
+  add(counts: ReadonlyMap<string, number>): number {
+    let words = 0;
+    for (const [word, count] of counts) {
+      this.#totals.set(word, (this.#totals.get(word) ?? 0) + count);
+      words += count;
+    }
+    return words;
+  }
+
+  top(count: number): [word: string, count: number][] {
+    return [...this.#totals].sort(([, a], [, b]) => b - a).slice(0, count);
+  }
+}
