@@ -36,6 +36,8 @@ export interface SchedulingSpec {
   readonly runtimeEnv: RuntimeEnvSpec | null;
   /** For reports: the name of a task that asked. */
   readonly label: string;
+  /** Its tasks may run again after their worker is lost; the memory monitor ends these first. */
+  readonly retriable?: boolean;
 }
 
 /** How a process ended, for error messages. */
@@ -174,6 +176,7 @@ export const Kind = {
   ActorExiting: 19,
   StayAlive: 20,
   Progress: 21,
+  EventsFlushed: 22,
   // daemon -> process
   Lease: 30,
   Recall: 31,
@@ -186,6 +189,7 @@ export const Kind = {
   StartActor: 38,
   TryExit: 39,
   Unschedulable: 40,
+  FlushEvents: 41,
   // process -> process
   DefineTask: 50,
   Push: 51,
@@ -248,6 +252,8 @@ export type ToDaemon =
   /** Answer to TryExit: the worker still owns objects that others use. */
   | readonly [typeof Kind.StayAlive]
   | readonly [typeof Kind.Progress, unknown]
+  /** Answer to FlushEvents, after the Events it asked for. */
+  | readonly [typeof Kind.EventsFlushed, id: number]
   | readonly [typeof Kind.Request, id: number, method: string, params: unknown];
 
 // ---------------------------------------------------------------- daemon -> process
@@ -272,6 +278,10 @@ export type FromDaemon =
   | readonly [typeof Kind.StartActor, ActorSpec, incarnation: number, gpuIds: readonly number[]]
   /** To an idle worker beyond the pool's size: exit, or answer StayAlive. */
   | readonly [typeof Kind.TryExit]
+  /** Send the task events you hold (Events), then EventsFlushed with this id. */
+  | readonly [typeof Kind.FlushEvents, id: number]
+  /** To drivers: what a process of their job sent as Progress. */
+  | readonly [typeof Kind.Progress, unknown]
   /** Nothing of this class can ever run; its queued tasks fail with this. */
   | readonly [typeof Kind.Unschedulable, classId: number, kind: "unschedulable" | "runtime env", text: string];
 

@@ -1,0 +1,91 @@
+/** What a node daemon is told at its start, and the bounds of the daemon in one place. */
+import { totalmem } from "node:os";
+import type { JobId } from "../../base/ids.ts";
+
+export interface DaemonConfig {
+  readonly sessionDir: string;
+  readonly shmDir: string;
+  /** CPU, GPU, memory and custom resources of this node. */
+  readonly resources: Readonly<Record<string, number>>;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly objectStoreMemory: number;
+  readonly namespace: string;
+  /** The job of the driver that starts this daemon: its workers are started before it connects. */
+  readonly jobId: JobId;
+  readonly driverPid: number;
+  readonly driverCwd: string;
+  readonly logToDriver: boolean;
+  readonly clusterId: string;
+  readonly workerExecArgv: readonly string[];
+  /** Tests put a script of their own in the place of the worker. */
+  readonly workerEntry?: string;
+  /** Workers started before anybody asks; default one per CPU. */
+  readonly prestart?: number;
+}
+
+/** What a worker is told at its start. */
+export interface WorkerConfig {
+  readonly sessionDir: string;
+  readonly shmDir: string;
+  readonly daemonSocket: string;
+  readonly workerId: string;
+  readonly jobId: string;
+  readonly nodeId: string;
+  readonly namespace: string;
+  readonly runtimeEnv: unknown;
+  /** `node_modules` of the runtime env's packages; null without. */
+  readonly npmDir: string | null;
+}
+
+export const daemonConfigVariable = "SHOAL_DAEMON_CONFIG";
+export const workerConfigVariable = "SHOAL_WORKER_CONFIG";
+
+/** Milliseconds the driver has to connect before the daemon takes it for dead. */
+export const driverConnectMs = 10_000;
+/** Milliseconds between looks whether a driver that has not connected yet still lives. */
+export const driverPollMs = 250;
+/** Milliseconds a worker asked to end has before it is ended by force. */
+export const stopGraceMs = 500;
+/** Milliseconds a worker whose connection closed has to end by itself: it may be on its way out and its exit code is worth having. */
+export const disconnectGraceMs = 2_000;
+/** Milliseconds to wait for the rest of a dead worker's output: a grandchild may hold the pipes open for ever. */
+export const pipesGraceMs = 200;
+/** Milliseconds a worker process has from its start to its Hello. A loaded machine starts a process in seconds, not in minutes. */
+export const workerConnectMs = 60_000;
+/** Bytes of one log file before it is rotated to `.1`, whose former content goes. Bounds a worker's files to twice this per stream. */
+export const logFileBytesMax = 64 * 1024 * 1024;
+/** Bytes of one line of output; a longer one is cut into several. Without it a worker that never prints a newline grows the daemon. */
+export const logLineBytesMax = 64 * 1024;
+/** Bytes waiting for a slow driver or disk before the workers' pipes are not read any more: then the printing worker waits, and no line is lost. */
+export const logBacklogBytesMax = 8 * 1024 * 1024;
+/** Task events kept per job: about 200 bytes each, so 20 MB. The oldest go. */
+export const taskEventsMax = 100_000;
+/** Milliseconds between two Collect broadcasts. */
+export const collectIntervalMs = 1_000;
+/** Share of the store's limit above which processes are asked to collect garbage. */
+export const collectFraction = 0.7;
+/** Milliseconds for `npm install` and the like when the runtime env does not say. */
+export const runtimeEnvTimeoutMs = 600_000;
+
+/**
+ * Heap limit of a worker in MiB: SHOAL_WORKER_HEAP_MB, else the machine's memory shared by its workers and one share for everybody
+ * else, between 1 GiB (less makes ordinary programs fail) and 4 GiB (Node's own default on large machines). A limit makes a task that
+ * eats memory end its own worker with a message, before the machine is short.
+ */
+export function workerHeapMb(cpus: number, env: NodeJS.ProcessEnv = process.env): number {
+  const asked = Number(env.SHOAL_WORKER_HEAP_MB);
+  if (Number.isFinite(asked) && asked > 0) return Math.floor(asked);
+  const share = totalmem() / (1024 * 1024) / (Math.max(1, cpus) + 1);
+  return Math.floor(Math.min(4096, Math.max(1024, share)));
+}
+
+/** Reads the configuration from the environment. Throws an Error that names what is missing. */
+export function readDaemonConfig(env: NodeJS.ProcessEnv): DaemonConfig {
+  const text = env[daemonConfigVariable];
+  if (text === undefined) throw new Error(`Cannot start node daemon as no ${daemonConfigVariable} is set`);
+  const config = JSON.parse(text) as DaemonConfig;
+  for (const name of ["sessionDir", "shmDir", "jobId", "namespace", "driverCwd"] as const) {
+    if (typeof config[name] !== "string" || config[name] === "") throw new Error(`Cannot start node daemon as its configuration has no ${name}`);
+  }
+  return { ...config, labels: config.labels ?? {}, workerExecArgv: config.workerExecArgv ?? [] };
+}

@@ -1,0 +1,91 @@
+/**
+ * The node daemon's process: starts, tells the driver on descriptor 3 how that went, and cleans up at the end however the end comes.
+ */
+import { writeSync } from "node:fs";
+import { rm, rmdir } from "node:fs/promises";
+import { dirname } from "node:path";
+import { fileURLToPath } from "node:url";
+import { type DaemonConfig, driverConnectMs, driverPollMs, readDaemonConfig } from "./config.ts";
+import { Daemon } from "./daemon.ts";
+
+let ending: Promise<void> | null = null;
+
+void main();
+
+async function main(): Promise<void> {
+  let config: DaemonConfig;
+  try {
+    config = readDaemonConfig(process.env);
+  } catch (error) {
+    report({ ok: false, error: (error as Error).message });
+    process.exitCode = 1;
+    return;
+  }
+  const workerEntry = config.workerEntry ?? fileURLToPath(new URL("./worker.js", import.meta.url));
+  const daemon = new Daemon(config, workerEntry, (reason, orderly) => end(daemon, reason, orderly, 0));
+  for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const) process.on(signal, () => end(daemon, `the daemon was sent ${signal}`, false, 0));
+  process.on("uncaughtException", (error) => failed(daemon, error));
+  process.on("unhandledRejection", (error) => failed(daemon, error));
+  try {
+    const listening = daemon.start();
+    // The workers are on their way now; what follows is done while they start.
+    const { openStore } = await import("./open-store.ts");
+    daemon.attachStore(openStore(daemon));
+    await listening;
+    report({ ok: true });
+    watchForDriver(daemon, config);
+  } catch (error) {
+    report({ ok: false, error: (error as Error).message });
+    end(daemon, `Cannot start: ${(error as Error).message}`, false, 1);
+  }
+}
+
+/** One line to the driver that waits for it; a driver that is gone does not. */
+function report(outcome: { ok: boolean; error?: string }): void {
+  try {
+    writeSync(3, `${JSON.stringify(outcome)}\n`);
+  } catch {
+    // Nobody listens; the driver's absence is noticed elsewhere.
+  }
+}
+
+/** Until the driver has connected its end cannot be seen on a connection. */
+function watchForDriver(daemon: Daemon, config: DaemonConfig): void {
+  const until = Date.now() + driverConnectMs;
+  const timer = setInterval(() => {
+    if ([...daemon.clients.values()].some((client) => client.role === "driver")) return clearInterval(timer);
+    if (!isAlive(config.driverPid)) end(daemon, "its driver ended before it connected", false, 0);
+    else if (Date.now() > until) end(daemon, `its driver did not connect within ${driverConnectMs} ms`, false, 0);
+  }, driverPollMs);
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "EPERM";
+  }
+}
+
+/** Our own bug. The session cannot go on without its daemon; leave nothing behind. */
+function failed(daemon: Daemon, error: unknown): void {
+  daemon.log.line(`fatal: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
+  end(daemon, `the daemon failed: ${error instanceof Error ? error.message : String(error)}`, false, 1);
+}
+
+function end(daemon: Daemon, reason: string, orderly: boolean, exitCode: number): void {
+  ending ??= cleanUp(daemon, reason, orderly).finally(() => process.exit(exitCode));
+}
+
+/** Processes first, so that nobody writes into the directories while they are removed. */
+async function cleanUp(daemon: Daemon, reason: string, orderly: boolean): Promise<void> {
+  await daemon.close(reason, !orderly);
+  daemon.store?.remove();
+  const { sessionDir, shmDir } = daemon.config;
+  const gone = { recursive: true, force: true, maxRetries: 5, retryDelay: 50 };
+  await Promise.allSettled([rm(sessionDir, gone), rm(shmDir, gone)]);
+  // The directories of all this user's sessions, when this was the last.
+  await Promise.allSettled([rmdir(dirname(sessionDir)), rmdir(dirname(shmDir))]);
+  daemon.disconnect();
+}

@@ -1,0 +1,119 @@
+/**
+ * The requests a node daemon answers, by name, with the types of their parameters and results. Both sides use this one interface, so
+ * that a call and its handler cannot drift apart. A refusal travels as `WireError`.
+ */
+import type { ActorId, JobId, PlacementGroupId, WorkerId } from "../../base/ids.ts";
+import type { StoreStats } from "../../objects/index.ts";
+import type { ActorSpec, ActorView, GroupStrategy, GroupView, NodeView, Resources, TaskEvent } from "../../wire/messages.ts";
+
+/** How an error travels in a Response: the class's name (when it is a public one), its code, message and fields. */
+export interface WireError {
+  readonly name?: string;
+  readonly code?: string;
+  readonly message: string;
+  readonly fields?: Readonly<Record<string, unknown>>;
+}
+
+export interface WorkerView {
+  readonly workerId: WorkerId;
+  readonly pid: number;
+  readonly jobId: JobId;
+  /** starting: not connected yet · idle · leased · actor · ending. */
+  readonly state: "starting" | "idle" | "leased" | "actor" | "ending";
+  readonly actorId: ActorId | null;
+  readonly startedMs: number;
+  /** Resident bytes; null where the system does not tell. */
+  readonly residentBytes: number | null;
+}
+
+export interface JobView {
+  readonly jobId: JobId;
+  readonly namespace: string;
+  readonly driverPid: number | null;
+  readonly state: "RUNNING" | "ENDED";
+  readonly startMs: number;
+  readonly endMs: number | null;
+}
+
+export interface NodeMemoryView {
+  /** Memory of the machine or of the control group, whichever is smaller. */
+  readonly usedBytes: number;
+  readonly totalBytes: number;
+  readonly store: StoreStats;
+  readonly workers: readonly WorkerView[];
+}
+
+export interface StatusView {
+  readonly nodes: readonly NodeView[];
+  readonly total: Resources;
+  readonly available: Resources;
+  /** What is asked for and not granted: resources and how many times. */
+  readonly pending: readonly { readonly label: string; readonly resources: Resources; readonly count: number }[];
+  readonly actors: Readonly<Record<string, number>>;
+  readonly workers: number;
+}
+
+export interface DaemonMethods {
+  /** Registers and places an actor. With `getIfExists` the view may be of another actor. Refused: ACTOR_ALREADY_EXISTS. Subscribes the caller. */
+  createActor(params: ActorSpec): ActorView;
+  /** The living actor of that name, or null. Subscribes the caller. */
+  getActor(params: { name: string; namespace: string }): ActorView | null;
+  /** The actor's view now (null: never heard of), and ActorState messages from now on. */
+  subscribeActor(params: { actorId: ActorId }): ActorView | null;
+  killActor(params: { actorId: ActorId; noRestart: boolean }): null;
+  /** Sent by the owner when no handle is left and no call of its own waits in a queue. */
+  actorOutOfScope(params: { actorId: ActorId }): null;
+  listActors(params: { namespace?: string; all?: boolean }): ActorView[];
+
+  createPlacementGroup(params: {
+    groupId: PlacementGroupId;
+    bundles: readonly Resources[];
+    strategy: GroupStrategy;
+    name: string | null;
+    detached: boolean;
+    jobId: JobId;
+  }): GroupView;
+  removePlacementGroup(params: { groupId: PlacementGroupId }): null;
+  getPlacementGroup(params: { name: string } | { groupId: PlacementGroupId }): GroupView | null;
+  /** Answers when the group is CREATED or REMOVED. */
+  waitPlacementGroup(params: { groupId: PlacementGroupId }): GroupView;
+  listPlacementGroups(params: Record<string, never>): GroupView[];
+
+  nodes(params: Record<string, never>): NodeView[];
+  clusterResources(params: Record<string, never>): Resources;
+  availableResources(params: Record<string, never>): Resources;
+  status(params: Record<string, never>): StatusView;
+
+  /** Ends a worker at once (cancel by force). False when it is not there any more. */
+  killWorker(params: { workerId: WorkerId; reason: string }): boolean;
+
+  kvPut(params: { namespace: string; key: string; value: unknown; overwrite?: boolean }): boolean;
+  kvGet(params: { namespace: string; key: string }): unknown;
+  kvDel(params: { namespace: string; key: string }): boolean;
+  kvKeys(params: { namespace: string; prefix?: string }): string[];
+
+  /** Task events of the job (all jobs without), oldest first. */
+  timeline(params: { jobId?: JobId }): TaskEvent[];
+  listTasks(params: { jobId?: JobId; limit?: number }): TaskEvent[];
+  listWorkers(params: Record<string, never>): WorkerView[];
+  listJobs(params: Record<string, never>): JobView[];
+  storeStats(params: Record<string, never>): StoreStats;
+  memory(params: Record<string, never>): NodeMemoryView;
+
+  /** Asks every process of the job to send its task events, and answers when they are here (or after a second). */
+  drainEvents(params: { jobId?: JobId }): null;
+  /** Answers when everything workers had printed before the call has been sent to the drivers and written to the files. */
+  flushLogs(params: Record<string, never>): null;
+  /** Ends the session: answered at once, then everything is cleaned up, then the connection closes. */
+  shutdown(params: { reason?: string }): null;
+}
+
+export type MethodName = keyof DaemonMethods;
+export type MethodParams<M extends MethodName> = Parameters<DaemonMethods[M]>[0];
+export type MethodResult<M extends MethodName> = ReturnType<DaemonMethods[M]>;
+
+/** The daemon's side: a result now or later. `caller` is the process that asks. */
+export type MethodHandlers<Caller> = {
+  readonly [M in MethodName]: (params: MethodParams<M>, caller: Caller) => MethodResult<M> | Promise<MethodResult<M>>;
+};
+

@@ -1,0 +1,134 @@
+/** The worker processes of a node: started when the scheduler asks, known by id, told about when they end. */
+import { join } from "node:path";
+import { newWorkerId, type JobId, type NodeId, type WorkerId } from "../../base/ids.ts";
+import type { ProcessExit, RuntimeEnvSpec } from "../../wire/messages.ts";
+import { type DaemonConfig, daemonConfigVariable, type WorkerConfig, workerConfigVariable, workerConnectMs, workerHeapMb } from "./config.ts";
+import { type PreparedEnv, RuntimeEnvs } from "./runtime-envs.ts";
+import type { LogSink } from "./worker-output.ts";
+import { WorkerProcess } from "./worker-process.ts";
+
+export interface WorkerPoolHandlers {
+  /** It never connected. permanent: its runtime env cannot be set up. */
+  startFailed(token: number, permanent: boolean, text: string): void;
+  /** It had connected and ended. */
+  ended(worker: WorkerProcess, exit: ProcessExit): void;
+  sinkFor(jobId: JobId): LogSink;
+}
+
+export class WorkerPool {
+  private readonly config: DaemonConfig;
+  private readonly nodeId: NodeId;
+  private readonly entry: string;
+  private readonly socketPath: string;
+  private readonly handlers: WorkerPoolHandlers;
+  private readonly envs: RuntimeEnvs;
+  private readonly baseEnv: NodeJS.ProcessEnv;
+  private readonly heapMb: number;
+  private readonly workers = new Map<WorkerId, WorkerProcess>();
+  private closed = false;
+  private onEmpty: (() => void) | null = null;
+
+  constructor(config: DaemonConfig, nodeId: NodeId, entry: string, socketPath: string, handlers: WorkerPoolHandlers) {
+    this.config = config;
+    this.nodeId = nodeId;
+    this.entry = entry;
+    this.socketPath = socketPath;
+    this.handlers = handlers;
+    this.envs = new RuntimeEnvs(config.sessionDir, config.driverCwd);
+    this.baseEnv = workerEnvironment(process.env);
+    this.heapMb = workerHeapMb(config.resources.CPU ?? 1);
+  }
+
+  start(token: number, jobId: JobId, runtimeEnv: RuntimeEnvSpec | null): void {
+    const failed = (error: unknown): void => this.handlers.startFailed(token, true, error instanceof Error ? error.message : String(error));
+    let prepared: PreparedEnv | Promise<PreparedEnv>;
+    try {
+      prepared = this.envs.prepare(runtimeEnv);
+    } catch (error) {
+      setImmediate(failed, error); // never an answer inside the question
+      return;
+    }
+    if (prepared instanceof Promise) prepared.then((env) => this.spawn(token, jobId, runtimeEnv, env), failed);
+    else this.spawn(token, jobId, runtimeEnv, prepared);
+  }
+
+  get(workerId: WorkerId): WorkerProcess | undefined {
+    return this.workers.get(workerId);
+  }
+
+  all(): IterableIterator<WorkerProcess> {
+    return this.workers.values();
+  }
+
+  get size(): number {
+    return this.workers.size;
+  }
+
+  /** Kills every worker and all they started; resolves when they have ended, or after `boundMs`. */
+  close(boundMs: number): Promise<void> {
+    this.closed = true;
+    this.envs.close();
+    for (const worker of this.workers.values()) worker.kill("the session ends");
+    if (this.workers.size === 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.onEmpty = resolve;
+      setTimeout(resolve, boundMs);
+    });
+  }
+
+  private spawn(token: number, jobId: JobId, runtimeEnv: RuntimeEnvSpec | null, prepared: PreparedEnv): void {
+    if (this.closed) return;
+    const { sessionDir, shmDir, namespace, workerExecArgv } = this.config;
+    const workerId = newWorkerId();
+    const config: WorkerConfig = { sessionDir, shmDir, daemonSocket: this.socketPath, workerId, jobId, nodeId: this.nodeId, namespace, runtimeEnv, npmDir: prepared.npmDir };
+    const worker = new WorkerProcess(
+      {
+        workerId,
+        token,
+        jobId,
+        runtimeEnv,
+        execArgv: workerExecArgv,
+        entry: this.entry,
+        cwd: prepared.cwd,
+        env: { ...this.baseEnv, ...prepared.envVars, [workerConfigVariable]: JSON.stringify(config) },
+        logsDir: join(sessionDir, "logs"),
+        heapMb: this.heapMb,
+      },
+      this.handlers.sinkFor(jobId),
+      (exit) => this.over(worker, exit),
+    );
+    this.workers.set(workerId, worker);
+    setTimeout(() => {
+      if (!worker.introduced) worker.kill(`it had not connected ${workerConnectMs} ms after its start`, { intended: false });
+    }, workerConnectMs).unref();
+  }
+
+  private over(worker: WorkerProcess, exit: ProcessExit): void {
+    this.workers.delete(worker.workerId);
+    if (this.closed) {
+      if (this.workers.size === 0) this.onEmpty?.();
+      return;
+    }
+    if (worker.introduced) this.handlers.ended(worker, exit);
+    else this.handlers.startFailed(worker.token, false, `the worker process ${exit.pid} ${exit.text} before it was ready${tailOf(worker)}`);
+  }
+}
+
+function tailOf(worker: WorkerProcess): string {
+  const tail = worker.output?.stderrTail.trim() ?? "";
+  return tail === "" ? "" : `: ${tail.slice(-1000)}`;
+}
+
+/**
+ * The driver's environment without what is meant for the driver alone: Node's options and a test runner's variables would make a
+ * worker load the driver's hooks or write into its coverage.
+ */
+function workerEnvironment(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  const kept: NodeJS.ProcessEnv = {};
+  for (const [name, value] of Object.entries(env)) {
+    if (name === "NODE_OPTIONS" || name === "NODE_V8_COVERAGE" || name === "NODE_CHANNEL_FD" || name === "NODE_UNIQUE_ID") continue;
+    if (name.startsWith("VITEST") || name === daemonConfigVariable || name === workerConfigVariable) continue;
+    kept[name] = value;
+  }
+  return kept;
+}

@@ -1,0 +1,91 @@
+/** The head's record of placement groups: their names, who waits for them, whose they are. Where the bundles lie is the scheduler's business. */
+import type { JobId, PlacementGroupId } from "../../base/ids.ts";
+import type { GroupStrategy, GroupView, Resources } from "../../wire/messages.ts";
+
+export interface GroupSpec {
+  readonly groupId: PlacementGroupId;
+  readonly bundles: readonly Resources[];
+  readonly strategy: GroupStrategy;
+  readonly name: string | null;
+  readonly detached: boolean;
+  readonly jobId: JobId;
+}
+
+/** Removed groups remembered, so that a late `wait` or a task aimed at one gets an answer. */
+const removedGroupsMax = 10_000;
+
+interface GroupRecord {
+  readonly spec: GroupSpec;
+  state: GroupView["state"];
+  waiters: ((view: GroupView) => void)[];
+}
+
+export class Groups {
+  private readonly records = new Map<PlacementGroupId, GroupRecord>();
+  private readonly names = new Map<string, GroupRecord>();
+  private readonly removed: PlacementGroupId[] = [];
+
+  /** Returns the new record's view, or null when the name is taken. */
+  add(spec: GroupSpec): GroupView | null {
+    if (spec.name !== null && this.names.has(spec.name)) return null;
+    const record: GroupRecord = { spec, state: "PENDING", waiters: [] };
+    this.records.set(spec.groupId, record);
+    if (spec.name !== null) this.names.set(spec.name, record);
+    return view(record);
+  }
+
+  byId(groupId: PlacementGroupId): GroupView | null {
+    const record = this.records.get(groupId);
+    return record === undefined ? null : view(record);
+  }
+
+  byName(name: string): GroupView | null {
+    const record = this.names.get(name);
+    return record === undefined ? null : view(record);
+  }
+
+  list(): GroupView[] {
+    return [...this.records.values()].map(view);
+  }
+
+  /** Groups that end with the job. */
+  ofJob(jobId: JobId): PlacementGroupId[] {
+    return [...this.records.values()].filter(({ spec, state }) => spec.jobId === jobId && !spec.detached && state !== "REMOVED").map(({ spec }) => spec.groupId);
+  }
+
+  /** Calls `done` now or when the group is created or removed. False when it is unknown. */
+  whenSettled(groupId: PlacementGroupId, done: (view: GroupView) => void): boolean {
+    const record = this.records.get(groupId);
+    if (record === undefined) return false;
+    if (record.state === "CREATED" || record.state === "REMOVED") done(view(record));
+    else record.waiters.push(done);
+    return true;
+  }
+
+  becomeCreated(groupId: PlacementGroupId): void {
+    const record = this.records.get(groupId);
+    if (record === undefined || record.state === "REMOVED") return;
+    record.state = "CREATED";
+    settle(record);
+  }
+
+  becomeRemoved(groupId: PlacementGroupId): void {
+    const record = this.records.get(groupId);
+    if (record === undefined || record.state === "REMOVED") return;
+    record.state = "REMOVED";
+    if (record.spec.name !== null && this.names.get(record.spec.name) === record) this.names.delete(record.spec.name);
+    settle(record);
+    this.removed.push(groupId);
+    while (this.removed.length > removedGroupsMax) this.records.delete(this.removed.shift() as PlacementGroupId);
+  }
+}
+
+function settle(record: GroupRecord): void {
+  const waiters = record.waiters;
+  record.waiters = [];
+  for (const done of waiters) done(view(record));
+}
+
+function view({ spec, state }: GroupRecord): GroupView {
+  return { groupId: spec.groupId, name: spec.name, state, bundles: spec.bundles, strategy: spec.strategy, detached: spec.detached };
+}
