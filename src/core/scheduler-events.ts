@@ -16,24 +16,50 @@ export type SchedulerEvent =
   | { readonly kind: "workerRetiring"; readonly workerId: WorkerId }
   /** Answer to `tryExit`: it must live on. */
   | { readonly kind: "workerStays"; readonly workerId: WorkerId }
-  | { readonly kind: "defineClass"; readonly ownerId: WorkerId; readonly jobId: JobId; readonly classId: number; readonly spec: SchedulingSpec }
+  | {
+      readonly kind: "defineClass";
+      readonly ownerId: WorkerId;
+      readonly jobId: JobId;
+      readonly classId: number;
+      readonly spec: SchedulingSpec;
+    }
   /** See the Demand message: outstanding = wanted - (granted - grantsSeen). */
-  | { readonly kind: "demand"; readonly ownerId: WorkerId; readonly classId: number; readonly wanted: number; readonly grantsSeen: number }
+  | {
+      readonly kind: "demand";
+      readonly ownerId: WorkerId;
+      readonly classId: number;
+      readonly wanted: number;
+      readonly grantsSeen: number;
+    }
   | { readonly kind: "returnLease"; readonly ownerId: WorkerId; readonly leaseId: LeaseId }
   /** A task under the lease waits in get/wait; its CPU (not GPU, memory, custom resources) is free meanwhile. */
   | { readonly kind: "blocked"; readonly leaseId: LeaseId }
   | { readonly kind: "unblocked"; readonly leaseId: LeaseId }
   /** An owner's connection ended: its demands and leases end; workers that still run its tasks are stopped. */
   | { readonly kind: "ownerGone"; readonly ownerId: WorkerId }
-  | { readonly kind: "placeActor"; readonly actorId: ActorId; readonly jobId: JobId; readonly placement: SchedulingSpec; readonly lifetimeResources: Resources }
+  | {
+      readonly kind: "placeActor";
+      readonly actorId: ActorId;
+      readonly jobId: JobId;
+      readonly placement: SchedulingSpec;
+      readonly lifetimeResources: Resources;
+    }
   /** The constructor is through: from now on the actor keeps only its lifetime resources. */
   | { readonly kind: "actorReady"; readonly actorId: ActorId }
+  /** The actor's constructor waits in get/wait, or goes on: its CPU is free meanwhile, as a task's. */
+  | { readonly kind: "actorBlocked"; readonly actorId: ActorId; readonly blocked: boolean }
   /** The actor (or its pending placement) is over; its process, if any, has ended or is reported by workerGone. */
   | { readonly kind: "actorGone"; readonly actorId: ActorId }
   /** Prestart this many workers for a job. */
   | { readonly kind: "jobStarted"; readonly jobId: JobId; readonly prestart: number }
   | { readonly kind: "jobEnded"; readonly jobId: JobId }
-  | { readonly kind: "createGroup"; readonly groupId: PlacementGroupId; readonly jobId: JobId; readonly bundles: readonly Resources[]; readonly strategy: GroupStrategy }
+  | {
+      readonly kind: "createGroup";
+      readonly groupId: PlacementGroupId;
+      readonly jobId: JobId;
+      readonly bundles: readonly Resources[];
+      readonly strategy: GroupStrategy;
+    }
   | { readonly kind: "removeGroup"; readonly groupId: PlacementGroupId }
   /** Time has passed; see `nextWakeMs`. */
   | { readonly kind: "tick" };
@@ -42,11 +68,29 @@ export type SchedulerEffect =
   | { readonly kind: "startWorker"; readonly token: number; readonly jobId: JobId; readonly runtimeEnv: RuntimeEnvSpec | null }
   | { readonly kind: "stopWorker"; readonly workerId: WorkerId; readonly reason: string }
   | { readonly kind: "tryExit"; readonly workerId: WorkerId }
-  | { readonly kind: "grant"; readonly ownerId: WorkerId; readonly classId: number; readonly leaseId: LeaseId; readonly workerId: WorkerId; readonly gpuIds: readonly number[] }
+  | {
+      readonly kind: "grant";
+      readonly ownerId: WorkerId;
+      readonly classId: number;
+      readonly leaseId: LeaseId;
+      readonly workerId: WorkerId;
+      readonly gpuIds: readonly number[];
+    }
   | { readonly kind: "recall"; readonly ownerId: WorkerId; readonly leaseId: LeaseId }
-  | { readonly kind: "unschedulable"; readonly ownerId: WorkerId; readonly classId: number; readonly reason: "unschedulable" | "runtime env"; readonly text: string }
+  | {
+      readonly kind: "unschedulable";
+      readonly ownerId: WorkerId;
+      readonly classId: number;
+      readonly reason: "unschedulable" | "runtime env";
+      readonly text: string;
+    }
   | { readonly kind: "actorPlaced"; readonly actorId: ActorId; readonly workerId: WorkerId; readonly gpuIds: readonly number[] }
-  | { readonly kind: "actorUnplaceable"; readonly actorId: ActorId; readonly reason: "unschedulable" | "runtime env"; readonly text: string }
+  | {
+      readonly kind: "actorUnplaceable";
+      readonly actorId: ActorId;
+      readonly reason: "unschedulable" | "runtime env";
+      readonly text: string;
+    }
   | { readonly kind: "groupCreated"; readonly groupId: PlacementGroupId }
   /** The group is gone; actors in it must be ended with `reason`. */
   | { readonly kind: "groupRemoved"; readonly groupId: PlacementGroupId; readonly actorIds: readonly ActorId[] }

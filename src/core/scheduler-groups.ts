@@ -1,0 +1,195 @@
+/**
+ * Placement groups on this node: bundles reserved all at once, and a pool of its own for each bundle, from which the group's tasks and
+ * actors take their resources.
+ *
+ * On one node every strategy but STRICT_SPREAD means the same. The complication is removal while tasks still end: free parts go back at
+ * once, and what is in use from then on counts as taken from the node, so nothing is given back twice.
+ */
+import { assert } from "../base/assert.ts";
+import type { ActorId, PlacementGroupId } from "../base/ids.ts";
+import type { SchedulingSpec } from "../wire/messages.ts";
+import {
+  type Allocation,
+  allocate,
+  couldEverFit,
+  createBundlePool,
+  demandResources,
+  dissolve,
+  type ResourceDemand,
+  type ResourcePool,
+  release,
+  sumDemands,
+  toDemand,
+  unitsOf,
+  unitsPerWhole,
+} from "./resources.ts";
+import { dequeue, enqueue } from "./scheduler-claims.ts";
+import type { SchedulerEvent } from "./scheduler-events.ts";
+import {
+  claimOver,
+  createSource,
+  type GroupRecord,
+  jobOf,
+  nodePool,
+  noticeBy,
+  type SchedulerState,
+  slotsFor,
+  touch,
+} from "./scheduler-state.ts";
+import { stopWorker } from "./scheduler-workers.ts";
+
+/** Ids of removed groups that are remembered, so that a late demand fails at once instead of after `unknownGroupMs`. */
+const removedGroupsMax = 10_000;
+
+export function createGroup(state: SchedulerState, now: number, event: SchedulerEvent & { kind: "createGroup" }): void {
+  if (state.groups.has(event.groupId) || state.removedGroups.has(event.groupId)) return;
+  const bundles = event.bundles.map((bundle) => toDemand(bundle));
+  const demand = bundles.length === 1 ? bundles[0] : sumDemands(bundles);
+  const group: GroupRecord = {
+    kind: "group",
+    groupId: event.groupId,
+    job: jobOf(state, event.jobId),
+    strategy: event.strategy,
+    bundles,
+    demand,
+    spec: specOf(event.groupId, demand),
+    phase: "waiting",
+    reserved: [],
+    source: createSource(event.groupId, []),
+    actors: new Set(),
+    shape: null,
+    waitingSinceMs: now,
+    seq: state.nextSeq++,
+    holds: 0,
+    passUntilMs: 0,
+  };
+  group.job.claims++;
+  state.groups.set(event.groupId, group);
+  if ((event.strategy === "STRICT_SPREAD" && bundles.length > 1) || !couldEverReserve(state, group)) {
+    group.phase = "infeasible";
+    state.infeasible.add(group);
+    noticeBy(state, now + state.config.infeasibleAfterMs);
+    return;
+  }
+  enqueue(state, group, state.node, 0, now);
+}
+
+function specOf(groupId: PlacementGroupId, demand: ResourceDemand): SchedulingSpec {
+  return {
+    resources: demandResources(demand),
+    strategy: { kind: "default" },
+    labelSelector: {},
+    runtimeEnv: null,
+    label: `placement group ${groupId}`,
+  };
+}
+
+function couldEverReserve(state: SchedulerState, group: GroupRecord): boolean {
+  const { bundles, demand } = group;
+  if (bundles.length === 1 || unitsOf(demand, "GPU") === 0) return couldEverFit(nodePool(state), demand);
+  const empty: ResourcePool = {
+    ...nodePool(state),
+    available: new Map(nodePool(state).total),
+    gpuFree: new Map(nodePool(state).gpuTotal),
+  };
+  return reserve(empty, bundles) !== null;
+}
+
+/** All bundles or none. */
+function reserve(pool: ResourcePool, bundles: readonly ResourceDemand[]): Allocation[] | null {
+  const reserved: Allocation[] = [];
+  for (const bundle of bundles) {
+    const allocation = allocate(pool, bundle);
+    if (allocation === null) {
+      for (const earlier of reserved) release(earlier);
+      return null;
+    }
+    reserved.push(allocation);
+  }
+  return reserved;
+}
+
+/** Tries to reserve the waiting group's bundles; false when they do not fit. */
+export function becomeCreated(state: SchedulerState, group: GroupRecord): boolean {
+  const reserved = reserve(nodePool(state), group.bundles);
+  if (reserved === null) return false;
+  dequeue(state, group);
+  group.phase = "created";
+  group.reserved = reserved;
+  group.source.pools = reserved.map((held) =>
+    createBundlePool(held, slotsFor(Math.ceil(unitsOf(held.demand, "CPU") / unitsPerWhole))),
+  );
+  touch(state, group.source, true);
+  state.effects.push({ kind: "groupCreated", groupId: group.groupId });
+  return true;
+}
+
+/** Why the request can never be served by the group; null when it can. Only for created groups is the size known, but bundles are. */
+export function neverFitsGroup(group: GroupRecord, demand: ResourceDemand, bundleIndex: number): string | null {
+  if (bundleIndex >= group.bundles.length)
+    return `placement group ${group.groupId} has no bundle ${bundleIndex}, only ${group.bundles.length}`;
+  const fitsSome = group.bundles.some((bundle, i) => (bundleIndex < 0 || bundleIndex === i) && holds(bundle, demand));
+  if (fitsSome) return null;
+  return `it asks for more than ${bundleIndex < 0 ? "any bundle" : `bundle ${bundleIndex}`} of placement group ${group.groupId} holds`;
+}
+
+function holds(bundle: ResourceDemand, demand: ResourceDemand): boolean {
+  return demand.names.every((name, i) => name.startsWith("(") || unitsOf(bundle, name) >= demand.units[i]);
+}
+
+/**
+ * Gives everything back that is free, stops workers with leases in the group, and reports its actors. The claims that wait in it are
+ * returned for the caller to refuse.
+ */
+export function removeGroup(state: SchedulerState, groupId: PlacementGroupId): GroupRecord | null {
+  const group = state.groups.get(groupId);
+  rememberRemoved(state, groupId);
+  if (group === undefined) return null;
+  state.groups.delete(groupId);
+  state.infeasible.delete(group);
+  dequeue(state, group);
+  group.phase = "gone";
+  return group;
+}
+
+function rememberRemoved(state: SchedulerState, groupId: PlacementGroupId): void {
+  state.removedGroups.add(groupId);
+  if (state.removedGroups.size <= removedGroupsMax) return;
+  for (const oldest of state.removedGroups) {
+    state.removedGroups.delete(oldest);
+    break;
+  }
+}
+
+/** Second half of the removal, when no claim waits in the group any more. */
+export function dissolveGroup(state: SchedulerState, group: GroupRecord): void {
+  assert(group.source.shapes.size === 0 && group.source.bookings.size === 0, "nothing waits in a group that ends");
+  const { source } = group;
+  const holders = new Map<ResourcePool, Allocation[]>();
+  for (const lease of source.leases) addHolder(holders, lease.allocation);
+  for (const actor of group.actors) if (actor.allocation !== null) addHolder(holders, actor.allocation);
+  group.reserved.forEach((held, i) => dissolve(source.pools[i], held, holders.get(source.pools[i]) ?? []));
+  const workers = new Set([...source.leases].map((lease) => lease.worker));
+  for (const lease of source.leases) {
+    lease.source = state.node;
+    state.node.leases.add(lease);
+  }
+  source.leases.clear();
+  for (const worker of workers) stopWorker(state, worker, `placement group ${group.groupId} was removed`);
+  const actorIds: ActorId[] = [];
+  for (const actor of group.actors) {
+    actorIds.push(actor.actorId);
+    actor.source = state.node;
+  }
+  group.actors.clear();
+  if (group.reserved.length > 0) touch(state, state.node, true);
+  group.reserved = [];
+  claimOver(state, group.job);
+  state.effects.push({ kind: "groupRemoved", groupId: group.groupId, actorIds });
+}
+
+function addHolder(holders: Map<ResourcePool, Allocation[]>, allocation: Allocation): void {
+  const list = holders.get(allocation.pool);
+  if (list === undefined) holders.set(allocation.pool, [allocation]);
+  else list.push(allocation);
+}

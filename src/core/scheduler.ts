@@ -1,0 +1,306 @@
+/**
+ * A node's scheduler: which worker is leased to whom, which processes start and stop, and when a request can never be met.
+ *
+ * Owners say how many leases of a scheduling class they want; the scheduler grants workers, and the owners then push their tasks straight
+ * to them. `step` is the only mutator; its effects are carried out by runtime/daemon, which reports back by events. Late, repeated and
+ * unknown events are normal (connections and processes end at any time) and change nothing.
+ *
+ * Where to find what: scheduler-state (records), scheduler-route (where a claim waits), scheduler-claims and -dispatch (who gets free
+ * resources), scheduler-workers (processes), scheduler-recall (fairness), scheduler-groups, scheduler-actors, scheduler-notices.
+ */
+import { assert } from "../base/assert.ts";
+import type { JobId, LeaseId, PlacementGroupId, WorkerId } from "../base/ids.ts";
+import { lend, takeBackLent, toDemand } from "./resources.ts";
+import { actorBlocked, actorGone, actorReady, placeActor } from "./scheduler-actors.ts";
+import { resourcesFreed } from "./scheduler-claims.ts";
+import { dispatch } from "./scheduler-dispatch.ts";
+import type { SchedulerEffect, SchedulerEvent } from "./scheduler-events.ts";
+import { createGroup, dissolveGroup, removeGroup } from "./scheduler-groups.ts";
+import { noticeWaiting } from "./scheduler-notices.ts";
+import { considerRecall } from "./scheduler-recall.ts";
+import {
+  cancelBooking,
+  expireGroupless,
+  forgetActor,
+  refuse,
+  removedText,
+  rerouteGroupless,
+  route,
+  withdraw,
+} from "./scheduler-route.ts";
+import {
+  type ClassRecord,
+  claimOver,
+  jobOf,
+  never,
+  type OwnerRecord,
+  poolKeyOf,
+  type SchedulerState,
+  type Source,
+  touch,
+  touchPool,
+  unbooked,
+} from "./scheduler-state.ts";
+import {
+  endLease,
+  noteBlocked,
+  poolOf,
+  removeWorker,
+  requestStarts,
+  servePool,
+  startFailed,
+  stopWorker,
+  trimIdle,
+  workerReady,
+  workerRetiring,
+  workerStays,
+} from "./scheduler-workers.ts";
+
+export { availableResources, describe, totalResources } from "./scheduler-describe.ts";
+export { createScheduler, type SchedulerOptions, type SchedulerState } from "./scheduler-state.ts";
+export { validate } from "./scheduler-validate.ts";
+
+/** Takes the event in and returns what is to be done, in order. */
+export function step(state: SchedulerState, now: number, event: SchedulerEvent): SchedulerEffect[] {
+  assert(state.effects.length === 0, "a step starts without effects");
+  apply(state, now, event);
+  settle(state, now);
+  const { effects } = state;
+  state.effects = [];
+  return effects;
+}
+
+/** When the scheduler wants a `tick` although nothing happens; null when never. */
+export function nextWakeMs(state: SchedulerState): number | null {
+  let wakeMs = Math.min(state.trimAtMs, state.startAtMs, state.noticeAtMs);
+  for (const source of state.watched) wakeMs = Math.min(wakeMs, source.wakeMs);
+  for (const atMs of state.groupless.values()) wakeMs = Math.min(wakeMs, atMs);
+  return wakeMs === never ? null : wakeMs;
+}
+
+function apply(state: SchedulerState, now: number, event: SchedulerEvent): void {
+  switch (event.kind) {
+    case "workerReady":
+      return workerReady(state, event.token, event.workerId, now);
+    case "startFailed":
+      return startHasFailed(state, event.token, event.permanent, event.text, now);
+    case "workerGone":
+      return workerGone(state, event.workerId, now);
+    case "workerRetiring":
+      return workerRetiring(state, event.workerId);
+    case "workerStays":
+      return workerStays(state, event.workerId, now);
+    case "defineClass":
+      return defineClass(state, event);
+    case "demand":
+      return demand(state, now, event);
+    case "returnLease":
+      return returnLease(state, event.ownerId, event.leaseId, now);
+    case "blocked":
+      return setBlocked(state, event.leaseId, true);
+    case "unblocked":
+      return setBlocked(state, event.leaseId, false);
+    case "ownerGone":
+      return ownerGone(state, event.ownerId);
+    case "placeActor":
+      return placeActor(state, now, event);
+    case "actorReady":
+      return actorReady(state, event.actorId);
+    case "actorBlocked":
+      return actorBlocked(state, event.actorId, event.blocked);
+    case "actorGone":
+      return actorGone(state, event.actorId);
+    case "jobStarted":
+      return jobStarted(state, event.jobId, event.prestart);
+    case "jobEnded":
+      return jobEnded(state, event.jobId);
+    case "createGroup":
+      createGroup(state, now, event);
+      return rerouteGroupless(state, event.groupId, now);
+    case "removeGroup":
+      return groupGone(state, event.groupId, now);
+    case "tick":
+      return;
+  }
+}
+
+/** Brings everything that changed, or whose time has come, to rest. */
+function settle(state: SchedulerState, now: number): void {
+  if (state.groupless.size > 0) expireGroupless(state, now);
+  for (const source of state.watched) if (now >= source.wakeMs) touch(state, source, false);
+  trimIdle(state, now);
+  while (state.dirtySources.length > 0) {
+    const sources = state.dirtySources;
+    state.dirtySources = [];
+    for (const source of sources) settleSource(state, source, now);
+  }
+  for (const pool of state.dirtyPools) {
+    servePool(state, pool, now);
+    pool.dirty = false;
+  }
+  state.dirtyPools.length = 0;
+  if (state.needy.size > 0) requestStarts(state, now);
+  if (now >= state.noticeAtMs) noticeWaiting(state, now);
+}
+
+function settleSource(state: SchedulerState, source: Source, now: number): void {
+  source.wakeMs = never;
+  state.watched.delete(source);
+  dispatch(state, source, now);
+  source.dirty = false;
+  considerRecall(state, source, now);
+}
+
+// ---------------------------------------------------------------- owners
+
+function ownerOf(state: SchedulerState, ownerId: WorkerId): OwnerRecord {
+  let owner = state.owners.get(ownerId);
+  if (owner === undefined) {
+    owner = { ownerId, classes: new Map(), leases: new Set() };
+    state.owners.set(ownerId, owner);
+  }
+  return owner;
+}
+
+function defineClass(state: SchedulerState, event: SchedulerEvent & { kind: "defineClass" }): void {
+  const owner = ownerOf(state, event.ownerId);
+  if (owner.classes.has(event.classId)) return;
+  const cls: ClassRecord = {
+    kind: "class",
+    owner,
+    classId: event.classId,
+    job: jobOf(state, event.jobId),
+    spec: event.spec,
+    demand: toDemand(event.spec.resources, true),
+    poolKey: poolKeyOf(event.jobId, event.spec.runtimeEnv),
+    wanted: 0,
+    grantsSeen: 0,
+    granted: 0,
+    bookings: [],
+    leases: new Set(),
+    shape: null,
+    share: 0,
+    waitingSinceMs: 0,
+    seq: state.nextSeq++,
+    holds: 0,
+    passUntilMs: 0,
+  };
+  cls.job.claims++;
+  owner.classes.set(event.classId, cls);
+}
+
+function demand(state: SchedulerState, now: number, event: SchedulerEvent & { kind: "demand" }): void {
+  const cls = state.owners.get(event.ownerId)?.classes.get(event.classId);
+  if (cls === undefined) return;
+  cls.wanted = event.wanted;
+  cls.grantsSeen = event.grantsSeen;
+  const waits = cls.shape !== null || state.infeasible.has(cls) || state.groupless.has(cls);
+  if (unbooked(cls) > 0) {
+    if (!waits) route(state, cls, now);
+    else if (cls.shape !== null) touch(state, cls.shape.source, false);
+    return;
+  }
+  if (waits) stopWaiting(state, cls);
+  const outstanding = Math.max(0, cls.wanted - (cls.granted - cls.grantsSeen));
+  while (cls.bookings.length > outstanding) cancelBooking(state, cls.bookings[cls.bookings.length - 1]);
+  for (const lease of cls.leases) {
+    touch(state, lease.source, false); // it may be idle now, and others wait
+    break;
+  }
+}
+
+function stopWaiting(state: SchedulerState, cls: ClassRecord): void {
+  const { bookings } = cls;
+  const kept = bookings.splice(0);
+  withdraw(state, cls);
+  bookings.push(...kept);
+}
+
+function returnLease(state: SchedulerState, ownerId: WorkerId, leaseId: LeaseId, now: number): void {
+  const lease = state.leases.get(leaseId);
+  if (lease !== undefined && lease.owner.ownerId === ownerId) endLease(state, lease, now);
+}
+
+function setBlocked(state: SchedulerState, leaseId: LeaseId, blocked: boolean): void {
+  const lease = state.leases.get(leaseId);
+  if (lease === undefined || lease.blocked === blocked) return;
+  lease.blocked = blocked;
+  const sign = blocked ? -1 : 1;
+  lease.class.share += sign * lease.weight;
+  lease.class.job.share += sign * lease.weight;
+  lease.worker.blockedLeases -= sign;
+  noteBlocked(state, lease.worker);
+  if (!blocked) return takeBackLent(lease.allocation);
+  lend(lease.allocation);
+  resourcesFreed(state, lease.source, lease.allocation);
+}
+
+function ownerGone(state: SchedulerState, ownerId: WorkerId): void {
+  const owner = state.owners.get(ownerId);
+  if (owner === undefined) return;
+  state.owners.delete(ownerId);
+  for (const cls of owner.classes.values()) {
+    withdraw(state, cls);
+    cls.wanted = 0;
+    cls.grantsSeen = cls.granted;
+    claimOver(state, cls.job);
+  }
+  for (const lease of owner.leases) stopWorker(state, lease.worker, "the process that its task was for has ended");
+}
+
+// ---------------------------------------------------------------- workers
+
+function workerGone(state: SchedulerState, workerId: WorkerId, now: number): void {
+  const worker = removeWorker(state, workerId, now);
+  ownerGone(state, workerId);
+  if (worker?.actor != null && worker.actor.worker === worker) forgetActor(state, worker.actor);
+}
+
+function startHasFailed(state: SchedulerState, token: number, permanent: boolean, text: string, now: number): void {
+  const pool = startFailed(state, token, permanent, text, now);
+  if (pool === null) return;
+  const claims = new Set(
+    [...pool.classBookings, ...pool.actorBookings].filter((booking) => !booking.cancelled).map((booking) => booking.claim),
+  );
+  for (const claim of claims) refuse(state, claim, "runtime env", text);
+}
+
+// ---------------------------------------------------------------- jobs and groups
+
+function jobStarted(state: SchedulerState, jobId: JobId, prestart: number): void {
+  const job = jobOf(state, jobId);
+  job.living = true;
+  job.keep = prestart;
+  const pool = poolOf(state, jobId, null);
+  pool.prestart += prestart;
+  touchPool(state, pool);
+}
+
+/** Its leases end with their owners; its idle workers end now. What detached actors of the job still ask for is served. */
+function jobEnded(state: SchedulerState, jobId: JobId): void {
+  const job = state.jobs.get(jobId);
+  if (job === undefined) return;
+  job.living = false;
+  job.keep = 0;
+  for (const pool of state.pools.values()) {
+    if (pool.job !== job) continue;
+    pool.prestart = 0;
+    for (const worker of [...pool.idle]) stopWorker(state, worker, "its job has ended");
+    touchPool(state, pool);
+  }
+}
+
+function groupGone(state: SchedulerState, groupId: PlacementGroupId, now: number): void {
+  const group = removeGroup(state, groupId);
+  rerouteGroupless(state, groupId, now);
+  if (group === null) return;
+  const claims = new Set([...group.source.bookings].map((booking) => booking.claim));
+  for (const shape of group.source.shapes.values()) {
+    for (const queue of shape.byJob.values()) {
+      for (const cls of queue.classes) claims.add(cls);
+      for (const single of queue.singles) if (single.kind === "actor" && single.shape !== null) claims.add(single);
+    }
+  }
+  for (const claim of claims) refuse(state, claim, "unschedulable", removedText(groupId));
+  dissolveGroup(state, group);
+}
