@@ -18,6 +18,8 @@ export type OwnershipEvent =
   /** An ObjectRef was disposed or collected. */
   | { readonly kind: "drop"; readonly record: ObjectRecord }
   | { readonly kind: "put"; readonly record: ObjectRecord; readonly value: WireValue; readonly location: Location | null; readonly contains: readonly ObjectRecord[] | null }
+  /** An object without a task came out as an error. */
+  | { readonly kind: "failObject"; readonly record: ObjectRecord; readonly error: Uint8Array }
   | { readonly kind: "submit"; readonly task: TaskRecord }
   | { readonly kind: "pushed"; readonly task: TaskRecord; readonly runner: unknown }
   /** The worker gave it back unstarted. */
@@ -55,6 +57,8 @@ export type OwnershipEffect =
   | { readonly kind: "reportLost"; readonly record: ObjectRecord; readonly name: string }
   | { readonly kind: "actorOutOfScope"; readonly actorId: ActorId }
   | { readonly kind: "cancelRunning"; readonly task: TaskRecord; readonly force: boolean; readonly recursive: boolean }
+  /** An actor call was settled before it was sent: the actor's queue may go on. */
+  | { readonly kind: "unqueued"; readonly task: TaskRecord }
   /** Its worker died once too often: answer with `fail`. */
   | { readonly kind: "outOfRetries"; readonly task: TaskRecord }
   | { readonly kind: "retryLater"; readonly task: TaskRecord; readonly delayMs: number }

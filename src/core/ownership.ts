@@ -71,6 +71,8 @@ export function step(state: OwnershipState, event: OwnershipEvent): void {
       return dropLocal(state, event.record);
     case "put":
       return settlePut(state, event.record, event.value, event.location, event.contains);
+    case "failObject":
+      return becomeFailed(state, event.record, event.error);
     case "submit":
       return submit(state, event.task);
     case "pushed":
@@ -388,6 +390,7 @@ function failTask(state: OwnershipState, task: TaskRecord, error: Uint8Array): v
 }
 
 function settleFailed(state: OwnershipState, task: TaskRecord, error: Uint8Array): void {
+  if (task.actorId !== null && task.state !== "pushed") state.effects.push({ kind: "unqueued", task });
   const open = task.returns.filter((record) => record.state === "pending");
   for (const record of open) {
     record.state = "failed";

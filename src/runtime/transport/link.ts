@@ -19,6 +19,8 @@ export class Link {
   readonly socket: Socket;
   /** Whatever the layer above wants to remember about the peer. */
   peer = "";
+  /** Ids of the task definitions already sent on this connection. */
+  readonly definitionsSent = new Set<number>();
   private outgoing: AnyMessage[] = [];
   private flushing = false;
   private open = true;

@@ -1,0 +1,81 @@
+/** Starting and ending a session. */
+import { theRuntimeIfAny } from "../runtime/owner/the-runtime.ts";
+import { type DriverSession, openSession } from "../runtime/driver/session.ts";
+import type { Runtime } from "../runtime/owner/runtime.ts";
+import { provideRuntime } from "../runtime/owner/remote-function.ts";
+import { ClusterConnectionError } from "../base/errors.ts";
+import type { ClusterContext, InitOptions } from "./init-options.ts";
+import { checkInitOptions } from "./init-check.ts";
+
+let session: DriverSession | null = null;
+
+/**
+ * Starts a local one-node cluster, or joins one, and connects this program to it. Any other verb does the same by default when called first.
+ *
+ * @example
+ * await using cluster = await shoal.init({ numCpus: 4 });
+ */
+export async function init(options: InitOptions = {}): Promise<ClusterContext> {
+  checkInitOptions(options);
+  const running = theRuntimeIfAny();
+  if (running !== null && running.ended === null) {
+    if (running.role === "worker") return contextOf(running);
+    if (session !== null && (session.implicit || options.ignoreReinitError)) {
+      const known = session;
+      known.implicit = false;
+      await known.ready;
+      return contextOf(known.runtime);
+    }
+    throw new ClusterConnectionError("Cannot init twice: a session is running; call shutdown() first, or pass ignoreReinitError", {});
+  }
+  await session?.closed;
+  const opened = openSession(options);
+  session = opened;
+  try {
+    await opened.ready;
+  } catch (error) {
+    if (session === opened) session = null;
+    throw error;
+  }
+  return contextOf(opened.runtime);
+}
+
+/** Ends the session: its processes, sockets, temporary files and shared memory are gone when it resolves. Does nothing without a session. */
+export async function shutdown(): Promise<void> {
+  const ending = session;
+  session = null;
+  await ending?.close();
+}
+
+/** True from `init` until `shutdown`. */
+export function isInitialized(): boolean {
+  const runtime = theRuntimeIfAny();
+  return runtime !== null && runtime.ended === null;
+}
+
+/** The session of this process; starts a default one when there is none. @internal */
+export function runtimeNow(): Runtime {
+  const running = theRuntimeIfAny();
+  if (running !== null) return running;
+  const opened = openSession({});
+  opened.implicit = true;
+  session = opened;
+  opened.ready.catch(() => {}); // what was asked of it fails with the reason
+  return opened.runtime;
+}
+
+provideRuntime(runtimeNow);
+
+function contextOf(runtime: Runtime): ClusterContext {
+  const welcome = runtime.welcome;
+  if (welcome === null) throw new ClusterConnectionError("Cannot describe a session that has not started", {});
+  return {
+    address: welcome.address,
+    nodeId: welcome.nodeId,
+    jobId: welcome.jobId,
+    namespace: welcome.namespace,
+    sessionDir: welcome.sessionDir,
+    ...(welcome.dashboardUrl === null ? {} : { dashboardUrl: welcome.dashboardUrl }),
+    [Symbol.asyncDispose]: shutdown,
+  };
+}

@@ -1,0 +1,418 @@
+/** Actors as this process calls them: creating, calling, and following their lives by what the head says. */
+import {
+  ActorAlreadyExistsError,
+  type ActorDeathReason,
+  ActorDiedError,
+  ActorNotFoundError,
+  ActorUnavailableError,
+  ActorUnschedulableError,
+  PendingCallsLimitExceededError,
+  RuntimeEnvSetupError,
+} from "../../base/errors.ts";
+import { type ActorId, newActorId, type WorkerId } from "../../base/ids.ts";
+import type { MethodOptions } from "../../api/types.ts";
+import { type ActorClientEffect, type ActorClientEvent, type ActorClientState, createActorClient, pendingCalls, requeueFront, step as stepClient } from "../../core/actor-client.ts";
+import { newOwned, step as stepOwnership } from "../../core/ownership.ts";
+import { isRecord, type LocalDefinition, type TaskRecord } from "../../core/task-record.ts";
+import { Kind } from "../../wire/index.ts";
+import type { ActorSpec, ActorView } from "../../wire/messages.ts";
+import type { ActorClassSpec } from "./actor-class.ts";
+import { ActorHandleInternals, type HandleSpec, type MethodKind } from "./actor-handle.ts";
+import { captureArgs, wireArgs } from "./arguments.ts";
+import { ObjectRef } from "./object-ref.ts";
+import { resourcesOf, schedulingSpec } from "./options.ts";
+import { retryNames } from "./remote-function.ts";
+import type { Runtime } from "./runtime.ts";
+import { currentTask } from "./task-context.ts";
+
+interface Client {
+  readonly state: ActorClientState;
+  readonly className: string;
+  /** The actor's id at the head: another than the handle's when `getIfExists` found one. */
+  remoteId: ActorId;
+  /** Why it could never be created, when that is known here. */
+  refusal: Error | null;
+  /** Calls that run again after a restart, collected to keep their order. */
+  retrying: TaskRecord[];
+  readonly definitions: Map<string, LocalDefinition>;
+}
+
+export class Actors {
+  private readonly runtime: Runtime;
+  private readonly clients = new Map<ActorId, Client>();
+  private readonly byRemoteId = new Map<ActorId, Set<Client>>();
+  private readonly active = new Set<Client>();
+
+  constructor(runtime: Runtime) {
+    this.runtime = runtime;
+  }
+
+  get quiet(): boolean {
+    return this.active.size === 0;
+  }
+
+  // -------------------------------------------------------------- creating
+
+  create(spec: ActorClassSpec, given: readonly unknown[]): any {
+    const { runtime } = this;
+    runtime.assertOpen();
+    const captured = spec.Class === null ? null : runtime.functions.capture(spec.Class);
+    const { options } = spec;
+    const handleSpec: HandleSpec = {
+      className: spec.name,
+      methods: (spec.methods ?? captured?.methods ?? {}) as Record<string, MethodKind>,
+      maxTaskRetries: options.maxTaskRetries ?? 0,
+      maxPendingCalls: options.maxPendingCalls ?? -1,
+      concurrencyGroups: Object.keys(options.concurrencyGroups ?? {}),
+    };
+    const { args, holds } = captureArgs(runtime, given);
+    const actorId = newActorId();
+    const detached = options.lifetime === "detached";
+    const counter = detached ? null : this.newHandleCounter(actorId);
+    const client = this.addClient(actorId, spec.name);
+    const pins = spec.Class === null ? [] : runtime.functions.holdsOf(spec.Class);
+    for (const record of [...pins, ...(holds ?? []), ...args.filter(isRecord)]) record.localRefs++; // while it may be (re)started
+    const hasAsync = spec.hasAsync ?? captured?.hasAsyncMethod ?? false;
+    const start = {
+      classKey: spec.key ?? captured?.key,
+      className: spec.name,
+      args: null as unknown,
+      maxConcurrency: options.maxConcurrency ?? (hasAsync ? 1000 : 1),
+      concurrencyGroups: options.concurrencyGroups ?? {},
+    };
+    const placement = schedulingSpec(options, resourcesOf(options, 1), spec.name, { runtimeEnv: runtime.config.runtimeEnv, strategy: currentTask()?.childStrategy ?? null }, (options.maxRestarts ?? 0) !== 0);
+    const actor: ActorSpec = {
+      actorId,
+      className: spec.name,
+      name: options.name ?? null,
+      namespace: options.namespace ?? runtime.namespace,
+      getIfExists: options.getIfExists ?? false,
+      detached,
+      maxRestarts: options.maxRestarts ?? 0,
+      jobId: runtime.jobId,
+      ownerId: runtime.selfId,
+      handleIndex: counter?.index ?? null,
+      handleSpec,
+      placement,
+      lifetimeResources: resourcesOf(options, 0),
+      start,
+    };
+    const ref = counter === null ? null : new ObjectRef(counter, runtime);
+    const byName = actor.getIfExists && actor.name !== null ? { name: actor.name, namespace: actor.namespace } : null;
+    const handle = new ActorHandleInternals(actorId, handleSpec, ref, runtime, byName).makeHandle();
+    this.register(client, actor, start, args).catch((error) => this.refused(client, error));
+    return handle;
+  }
+
+  private newHandleCounter(actorId: ActorId) {
+    const counter = newOwned(this.runtime.ownership);
+    counter.actorId = actorId;
+    counter.localRefs = 1;
+    stepOwnership(this.runtime.ownership, { kind: "put", record: counter, value: undefined, location: null, contains: null });
+    return counter;
+  }
+
+  /** Tells the head, once the constructor's arguments are there. */
+  private async register(client: Client, actor: ActorSpec, start: { args: unknown }, args: TaskRecord["args"]): Promise<void> {
+    for (const arg of args) {
+      if (!isRecord(arg)) continue;
+      await this.runtime.objects.settledOnce(arg);
+      if (arg.state === "failed") throw await this.runtime.values.decode(arg.value);
+    }
+    start.args = wireArgs(this.runtime, args);
+    const view = (await this.runtime.daemon.request("createActor", { ...actor, jobId: this.runtime.jobId, namespace: actor.namespace || this.runtime.namespace })) as ActorView;
+    this.follow(client, view.actorId);
+    this.apply(client, { kind: "view", view });
+    this.runtime.drain();
+  }
+
+  private refused(client: Client, error: unknown): void {
+    if (client.refusal !== null || this.runtime.ended !== null) return;
+    client.refusal =
+      error instanceof ActorAlreadyExistsError
+        ? error
+        : new ActorDiedError(`Cannot create actor ${client.className}: ${(error as Error)?.message ?? error}`, {
+            actorId: client.remoteId,
+            actorClass: client.className,
+            reason: "constructor failed",
+            cause: error,
+          });
+    this.apply(client, { kind: "view", view: deadView(client) });
+    this.runtime.drain();
+  }
+
+  private addClient(actorId: ActorId, className: string): Client {
+    const client: Client = { state: createActorClient(actorId), className, remoteId: actorId, refusal: null, retrying: [], definitions: new Map() };
+    this.clients.set(actorId, client);
+    this.follow(client, actorId);
+    return client;
+  }
+
+  private follow(client: Client, remoteId: ActorId): void {
+    this.byRemoteId.get(client.remoteId)?.delete(client);
+    client.remoteId = remoteId;
+    let followers = this.byRemoteId.get(remoteId);
+    if (followers === undefined) {
+      followers = new Set();
+      this.byRemoteId.set(remoteId, followers);
+    }
+    followers.add(client);
+  }
+
+  /** The client for a handle; a handle that came from elsewhere asks the head where its actor is. */
+  private clientOf(handle: ActorHandleInternals): Client {
+    const known = this.clients.get(handle.actorId);
+    if (known !== undefined) return known;
+    const client = this.addClient(handle.actorId, handle.spec.className);
+    this.locate(client, handle).catch((error) => this.refused(client, error));
+    return client;
+  }
+
+  private async locate(client: Client, handle: ActorHandleInternals): Promise<void> {
+    const { daemon } = this.runtime;
+    const view = (handle.byName === null
+      ? await daemon.request("subscribeActor", { actorId: handle.actorId })
+      : await daemon.request("getActor", handle.byName)) as ActorView | null;
+    if (view === null) throw new ActorNotFoundError(`Cannot find actor ${handle.spec.className} (${handle.actorId}): the cluster does not know it`, { actorId: handle.actorId, actorClass: handle.spec.className });
+    this.follow(client, view.actorId);
+    this.apply(client, { kind: "view", view });
+    this.runtime.drain();
+  }
+
+  async getByName(name: string, namespace: string | undefined): Promise<any> {
+    const wanted = namespace ?? this.runtime.namespace;
+    const view = (await this.runtime.daemon.request("getActor", { name, namespace: wanted })) as ActorView | null;
+    if (view === null) throw new ActorNotFoundError(`Cannot find an actor named '${name}' in namespace '${wanted}'`, { actorName: name, namespace: wanted });
+    const handle = ActorHandleInternals.fromView(view, this.runtime);
+    if (!this.clients.has(view.actorId)) {
+      const client = this.addClient(view.actorId, view.className);
+      this.apply(client, { kind: "view", view });
+      this.runtime.drain();
+    }
+    return handle;
+  }
+
+  // -------------------------------------------------------------- calling
+
+  call(handle: ActorHandleInternals, method: string, options: MethodOptions, given: readonly unknown[]): unknown {
+    const { runtime } = this;
+    runtime.assertOpen();
+    const client = this.clientOf(handle);
+    const limit = handle.spec.maxPendingCalls;
+    if (limit > 0 && pendingCalls(client.state) >= limit) {
+      throw new PendingCallsLimitExceededError(`Cannot call ${handle.spec.className}.${method}: ${limit} calls are pending, as many as maxPendingCalls allows`, {
+        actorId: client.remoteId,
+        actorClass: handle.spec.className,
+        maxPendingCalls: limit,
+      });
+    }
+    const definition = this.definitionOf(client, handle.spec, method, options);
+    const { args, holds } = captureArgs(runtime, given);
+    const counter = handle.handleRecord;
+    const task = runtime.tasks.newTask(definition, args, counter === null ? holds : [counter, ...(holds ?? [])], definition.maxRetries);
+    const call: TaskRecord = Object.assign(task, { actorId: handle.actorId });
+    this.apply(client, { kind: "called", task: call });
+    return runtime.tasks.begin(call);
+  }
+
+  private definitionOf(client: Client, spec: HandleSpec, method: string, options: MethodOptions): LocalDefinition {
+    const key = `${method} ${options.name ?? ""} ${options.numReturns ?? ""} ${options.concurrencyGroup ?? ""} ${options.maxTaskRetries ?? ""} ${JSON.stringify(retryNames(options.retryExceptions))} ${options.generatorBackpressure ?? ""}`;
+    let definition = client.definitions.get(key);
+    if (definition !== undefined) return definition;
+    const kind = spec.methods[method];
+    const isGenerator = kind === "generator" || kind === "async generator";
+    if (options.concurrencyGroup !== undefined && !spec.concurrencyGroups.includes(options.concurrencyGroup)) {
+      throw new TypeError(`Cannot call ${spec.className}.${method} in concurrency group '${options.concurrencyGroup}': the groups are ${spec.concurrencyGroups.join(", ") || "none"}`);
+    }
+    definition = this.runtime.tasks.define(
+      {
+        functionKey: "",
+        name: options.name ?? `${spec.className}.${method}`,
+        numReturns: options.numReturns === "streaming" ? -1 : (options.numReturns ?? (isGenerator ? -1 : 1)),
+        maxCalls: 0,
+        generatorBackpressure: options.generatorBackpressure ?? -1,
+        retryExceptions: retryNames(options.retryExceptions),
+        method,
+        concurrencyGroup: options.concurrencyGroup ?? null,
+        group: null,
+        resources: {},
+      },
+      null,
+      options.maxTaskRetries ?? spec.maxTaskRetries,
+    );
+    client.definitions.set(key, definition);
+    return definition;
+  }
+
+  // -------------------------------------------------------------- the machine
+
+  private apply(client: Client, event: ActorClientEvent): void {
+    stepClient(client.state, event);
+    if (client.state.effects.length > 0) this.active.add(client);
+  }
+
+  drainClients(): void {
+    for (const client of this.active) {
+      const effects = client.state.effects;
+      for (let i = 0; i < effects.length; i++) this.carryOut(client, effects[i]);
+      effects.length = 0;
+      if (client.retrying.length > 0) this.retry(client);
+      if (client.state.effects.length === 0) this.active.delete(client);
+    }
+  }
+
+  private carryOut(client: Client, effect: ActorClientEffect): void {
+    switch (effect.kind) {
+      case "connect":
+        return this.connect(client, effect.view);
+      case "send":
+        return this.send(client, effect.task);
+      case "interrupted":
+        return this.interrupted(client, effect.task);
+      case "refuse":
+        return this.fail(effect.task, effect.why === "dead" ? this.deathError(client) : this.unavailable(client, effect.task));
+    }
+  }
+
+  private connect(client: Client, view: ActorView): void {
+    this.runtime.peers.to(view.workerId as WorkerId, view.address as string);
+    this.apply(client, { kind: "connected", workerId: view.workerId as WorkerId });
+  }
+
+  private send(client: Client, task: TaskRecord): void {
+    const { runtime } = this;
+    const view = client.state.view as ActorView;
+    const link = runtime.peers.to(view.workerId as WorkerId, view.address as string);
+    runtime.tasks.sendDefinition(link, task.definition);
+    stepOwnership(runtime.ownership, { kind: "pushed", task, runner: client });
+    link.send([Kind.Push, -1, task.definition.id, task.index, task.attempt, wireArgs(runtime, task.args), task.parent]);
+  }
+
+  /** All arguments of a call are there, or it is to run again. */
+  ready(task: TaskRecord): void {
+    const client = this.clients.get(task.actorId as ActorId);
+    if (client === undefined) return;
+    if (task.attempt > 0) {
+      client.retrying.push(task);
+      this.active.add(client);
+    } else this.apply(client, { kind: "ready", task });
+  }
+
+  private retry(client: Client): void {
+    const tasks = client.retrying.sort((a, b) => a.index - b.index);
+    client.retrying = [];
+    requeueFront(client.state, tasks);
+    this.apply(client, { kind: "settled" });
+  }
+
+  unqueued(task: TaskRecord): void {
+    const client = this.clients.get(task.actorId as ActorId);
+    if (client !== undefined) this.apply(client, { kind: "settled" });
+  }
+
+  finished(task: TaskRecord): void {
+    const client = this.clients.get(task.actorId as ActorId);
+    if (client !== undefined) this.apply(client, { kind: "done", task });
+  }
+
+  private interrupted(client: Client, task: TaskRecord): void {
+    if (client.state.state === "dead") this.fail(task, this.deathError(client));
+    else stepOwnership(this.runtime.ownership, { kind: "crashed", task, cause: "crash" });
+  }
+
+  outOfRetries(task: TaskRecord): void {
+    const client = this.clients.get(task.actorId as ActorId) as Client;
+    this.fail(task, this.unavailable(client, task));
+  }
+
+  private fail(task: TaskRecord, error: Error): void {
+    stepOwnership(this.runtime.ownership, { kind: "fail", task, error: this.runtime.encodeError(error) });
+  }
+
+  viewed(view: ActorView): void {
+    for (const client of this.byRemoteId.get(view.actorId) ?? []) this.apply(client, { kind: "view", view });
+  }
+
+  workerDied(workerId: WorkerId): void {
+    for (const client of this.clients.values()) {
+      if (client.state.view?.workerId === workerId) this.apply(client, { kind: "disconnected", workerId });
+    }
+  }
+
+  peerGone(peer: WorkerId): void {
+    this.workerDied(peer);
+  }
+
+  workerOf(task: TaskRecord): WorkerId | undefined {
+    return this.clients.get(task.actorId as ActorId)?.state.view?.workerId ?? undefined;
+  }
+
+  cancelRunning(task: TaskRecord, recursive: boolean): void {
+    const worker = this.workerOf(task);
+    if (worker !== undefined) this.runtime.peers.existing(worker)?.send([Kind.CancelTask, task.index, task.attempt, recursive]);
+  }
+
+  outOfScope(actorId: ActorId): void {
+    if (this.runtime.ended !== null) return;
+    const client = this.clients.get(actorId);
+    this.runtime.daemon.request("actorOutOfScope", { actorId: client?.remoteId ?? actorId }).catch(() => {});
+  }
+
+  async kill(handle: ActorHandleInternals, noRestart: boolean): Promise<void> {
+    const client = this.clientOf(handle);
+    await this.runtime.daemon.request("killActor", { actorId: client.remoteId, noRestart });
+  }
+
+  sessionEnded(error: Error): void {
+    for (const client of this.clients.values()) client.refusal ??= error;
+  }
+
+  // -------------------------------------------------------------- errors
+
+  private unavailable(client: Client, task: TaskRecord): Error {
+    const view = client.state.view;
+    return new ActorUnavailableError(
+      `Cannot tell whether ${task.definition.wire.name} ran: actor ${client.className} (${client.remoteId}) lost its process ${view?.pid ?? ""} while the call was under way; it is restarting and later calls can succeed`,
+      { actorId: client.remoteId, actorClass: client.className },
+    );
+  }
+
+  private deathError(client: Client): Error {
+    if (client.refusal !== null) return client.refusal;
+    const view = client.state.view as ActorView;
+    const fields = { actorId: client.remoteId, actorClass: client.className };
+    const message = view.deathMessage ?? "it has ended";
+    if (view.deathReason === "unschedulable") return new ActorUnschedulableError(`Cannot place actor ${client.className}: ${message}`, fields);
+    if (view.deathReason === "runtime env failed") return new RuntimeEnvSetupError(`Cannot start actor ${client.className}: ${message}`, {});
+    const cause = view.deathCause == null ? undefined : this.runtime.values.decode(view.deathCause);
+    return new ActorDiedError(`Cannot call actor ${client.className} (${client.remoteId}): ${message}`, {
+      ...fields,
+      reason: (view.deathReason ?? "exited") as ActorDeathReason,
+      ...(cause === undefined || cause instanceof Promise ? {} : { cause }),
+    });
+  }
+}
+
+function deadView(client: Client): ActorView {
+  return {
+    actorId: client.remoteId,
+    className: client.className,
+    name: null,
+    namespace: "",
+    state: "DEAD",
+    incarnation: client.state.view?.incarnation ?? 0,
+    workerId: null,
+    address: null,
+    pid: null,
+    nodeId: null,
+    restartsLeft: 0,
+    deathReason: "constructor failed",
+    deathMessage: null,
+    deathCause: null,
+    ownerId: "" as WorkerId,
+    handleIndex: null,
+    detached: false,
+    handleSpec: null,
+    jobId: "" as ActorView["jobId"],
+  };
+}

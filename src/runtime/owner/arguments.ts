@@ -1,0 +1,55 @@
+/** Arguments of tasks and calls: captured at the call, resolved before they are sent. */
+import type { ObjectRecord } from "../../core/object-record.ts";
+import { isRecord, type TaskArg } from "../../core/task-record.ts";
+import type { Location } from "../../objects/types.ts";
+import type { WireArg } from "../../wire/messages.ts";
+import { ObjectRef } from "./object-ref.ts";
+import type { Runtime } from "./runtime.ts";
+
+export interface CapturedArgs {
+  readonly args: readonly TaskArg[];
+  /** Refs inside the values. */
+  readonly holds: ObjectRecord[] | null;
+  /** Any argument is a record, to be resolved when it is sent. */
+  readonly hasRecords: boolean;
+}
+
+/** Captures arguments: top-level refs as records, large values as objects of their own, the rest as bytes. */
+export function captureArgs(runtime: Runtime, given: readonly unknown[]): CapturedArgs {
+  const args: TaskArg[] = new Array(given.length);
+  let holds: ObjectRecord[] | null = null;
+  let hasRecords = false;
+  for (let i = 0; i < given.length; i++) {
+    const value = given[i];
+    if (ObjectRef.is(value)) {
+      args[i] = ObjectRef.recordOf(value, runtime, `send args[${i}]:`);
+      hasRecords = true;
+      continue;
+    }
+    if (typeof value === "number" && value !== 0 && value === value) {
+      args[i] = value; // the commonest argument skips the codec
+      continue;
+    }
+    const encoded = runtime.values.encode(value, `args[${i}]`);
+    if (encoded.large === null) {
+      args[i] = encoded.value;
+      if (encoded.refs !== null) holds = holds === null ? encoded.refs : holds.concat(encoded.refs);
+    } else {
+      args[i] = runtime.objects.storeArgument(encoded.large, encoded.refs);
+      hasRecords = true;
+    }
+  }
+  return { args, holds, hasRecords };
+}
+
+/** The arguments as they travel; every record is settled by now. */
+export function wireArgs(runtime: Runtime, args: readonly TaskArg[]): readonly WireArg[] {
+  let wire: WireArg[] | null = null;
+  for (let i = 0; i < args.length; i++) {
+    const arg = args[i];
+    if (!isRecord(arg)) continue;
+    wire ??= args.slice() as WireArg[];
+    wire[i] = arg.state === "stored" ? [arg.location as Location, runtime.values.wireRef(arg)] : arg.value;
+  }
+  return wire ?? (args as readonly WireArg[]);
+}

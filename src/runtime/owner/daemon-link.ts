@@ -1,0 +1,120 @@
+/** This process's connection to its node daemon. */
+import { connect } from "node:net";
+import { ClusterConnectionError, errorClassByName } from "../../base/errors.ts";
+import { Kind } from "../../wire/index.ts";
+import type { FromDaemon, HelloInfo, ToDaemon, WelcomeInfo } from "../../wire/messages.ts";
+import { Requests } from "../transport/connection.ts";
+import { Link } from "../transport/link.ts";
+
+export interface DaemonHandlers {
+  onMessage(message: FromDaemon): void;
+  onLost(reason: string): void;
+}
+
+export class DaemonLink {
+  private link: Link | null = null;
+  private readonly requests = new Requests();
+  private readonly handlers: DaemonHandlers;
+  /** Sent before there was a connection. */
+  private early: ToDaemon[] = [];
+  private earlyRequests: (() => void)[] = [];
+  private lost: Error | null = null;
+  private welcome: { resolve(info: WelcomeInfo): void; reject(error: Error): void } | null = null;
+
+  constructor(handlers: DaemonHandlers) {
+    this.handlers = handlers;
+  }
+
+  /** Connects and introduces this process; resolves with the daemon's welcome. */
+  connect(socketPath: string, hello: HelloInfo): Promise<WelcomeInfo> {
+    return new Promise((resolve, reject) => {
+      this.welcome = { resolve, reject };
+      const link = new Link(connect(socketPath), {
+        onMessages: (messages) => {
+          for (const message of messages as unknown as FromDaemon[]) this.dispatch(message);
+        },
+        onClose: (_link, reason) => this.closed(reason),
+      });
+      this.link = link;
+      link.send([Kind.Hello, hello]);
+      for (const message of this.early) link.send(message);
+      this.early = [];
+      for (const start of this.earlyRequests) start();
+      this.earlyRequests = [];
+    });
+  }
+
+  send(message: ToDaemon): void {
+    if (this.link !== null) this.link.send(message);
+    else if (this.lost === null) this.early.push(message);
+  }
+
+  request(method: string, params: unknown): Promise<any> {
+    if (this.lost !== null) return Promise.reject(this.lost);
+    if (this.link !== null) return this.requests.call(this.link, method, params);
+    return new Promise((resolve, reject) => {
+      this.earlyRequests.push(() => this.requests.call(this.link as Link, method, params).then(resolve, reject));
+    });
+  }
+
+  /** The process stays alive for this connection (true) or not. */
+  keepAlive(on: boolean): void {
+    if (on) this.link?.socket.ref();
+    else this.link?.socket.unref();
+  }
+
+  flush(): void {
+    this.link?.flush();
+  }
+
+  close(): void {
+    this.lost ??= new ClusterConnectionError("Cannot talk to the cluster: this process has shut down", {});
+    this.link?.end();
+    this.requests.failAll(this.lost);
+  }
+
+  /** Gives up a connection that could not be made. */
+  abort(error: Error): void {
+    this.lost = error;
+    this.early = [];
+    this.requests.failAll(error);
+  }
+
+  private dispatch(message: FromDaemon): void {
+    switch (message[0]) {
+      case Kind.Welcome:
+        this.welcome?.resolve(message[1]);
+        this.welcome = null;
+        return;
+      case Kind.Refused:
+        this.welcome?.reject(new ClusterConnectionError(message[1], {}));
+        this.welcome = null;
+        return;
+      case Kind.Response:
+        return this.requests.settle(message[1], message[2], message[3], errorFromWire);
+      default:
+        this.handlers.onMessage(message);
+    }
+  }
+
+  private closed(reason: string): void {
+    this.link = null;
+    if (this.lost !== null) return;
+    const error = new ClusterConnectionError(`Cannot reach the node daemon: ${reason}`, {});
+    this.lost = error;
+    this.welcome?.reject(error);
+    this.welcome = null;
+    this.requests.failAll(error);
+    this.handlers.onLost(reason);
+  }
+}
+
+/** Errors in responses travel as class name, message and fields. */
+export function errorFromWire(value: unknown, method: string): Error {
+  const wire = value as { name?: string; code?: string; message?: string; fields?: Record<string, unknown> } | string | null;
+  if (wire === null || typeof wire !== "object") return new Error(`Cannot ${method}: ${String(wire)}`);
+  const Class = wire.name === undefined ? undefined : errorClassByName(wire.name);
+  if (Class !== undefined) return new Class(wire.message ?? "", wire.fields ?? {});
+  const error = new Error(wire.message ?? `Cannot ${method}`);
+  return Object.assign(error, wire.fields, wire.code === undefined ? {} : { code: wire.code });
+}

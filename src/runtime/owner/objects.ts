@@ -1,0 +1,311 @@
+/** put, get and wait: objects as the user's code in this process meets them. */
+import { GetTimeoutError, ObjectLostError, ObjectReconstructionFailedError } from "../../base/errors.ts";
+import type { GetOptions } from "../../api/types.ts";
+import { isSettled, type ObjectRecord } from "../../core/object-record.ts";
+import { newOwned, step } from "../../core/ownership.ts";
+import { SegmentMissing } from "../../objects/index.ts";
+import type { Serialized } from "../../values/hooks.ts";
+import type { Location } from "../../objects/types.ts";
+import type { WireValue } from "../../wire/messages.ts";
+import { ObjectRef } from "./object-ref.ts";
+import type { Runtime } from "./runtime.ts";
+
+/** Told when a record settles; kept in `record.waiters`. */
+export interface Waiter {
+  settled(record: ObjectRecord): void;
+}
+
+export class Objects {
+  private readonly runtime: Runtime;
+
+  constructor(runtime: Runtime) {
+    this.runtime = runtime;
+  }
+
+  put(value: unknown): ObjectRef<any> {
+    if (ObjectRef.is(value)) throw new TypeError("Cannot put an ObjectRef: it is one already; put a value that contains it, or pass the ref itself");
+    const record = this.putRecord(value, "value");
+    record.localRefs++;
+    return new ObjectRef(record, this.runtime);
+  }
+
+  /** Stores a value under a record of ours that nobody counts yet. */
+  putRecord(value: unknown, root: string): ObjectRecord {
+    const { ownership, values } = this.runtime;
+    const encoded = values.encode(value, root);
+    const record = newOwned(ownership);
+    record.localRefs++; // until settled, so that it is not freed in between
+    if (encoded.large === null) step(ownership, { kind: "put", record, value: encoded.value, location: null, contains: encoded.refs });
+    else {
+      const location = this.store(record.index, 0, this.runtime.selfId, encoded.large);
+      step(ownership, { kind: "put", record, value: undefined, location, contains: encoded.refs });
+    }
+    record.localRefs--;
+    this.runtime.drain();
+    return record;
+  }
+
+  /** An argument too large for a message, stored as an object of its own that only the task counts. */
+  storeArgument(large: Serialized, contains: readonly ObjectRecord[] | null): ObjectRecord {
+    const { ownership } = this.runtime;
+    const record = newOwned(ownership);
+    const location = this.store(record.index, 0, this.runtime.selfId, large);
+    record.localRefs++;
+    step(ownership, { kind: "put", record, value: undefined, location, contains });
+    record.localRefs--; // the task's own count follows before anything is freed
+    return record;
+  }
+
+  /** Writes a serialized value into the object store; `owner` and `index` name it. */
+  store(index: number, attempt: number, owner: string, large: Serialized): Location {
+    return this.runtime.store().put(owner, index, attempt, large);
+  }
+
+  /** A ref that settles as the promise does. */
+  refFromPromise(promise: Promise<unknown>): ObjectRef<any> {
+    const { ownership, values } = this.runtime;
+    const record = newOwned(ownership);
+    record.localRefs = 1;
+    record.maker = null;
+    const settle = (value: WireValue, failed: boolean): void => {
+      if (failed) step(ownership, { kind: "failObject", record, error: value as Uint8Array });
+      else step(ownership, { kind: "put", record, value, location: null, contains: null });
+      this.runtime.drain();
+    };
+    promise.then(
+      (value) => settle(values.encode(value, "value").value, false),
+      (error) => settle(this.runtime.encodeError(error), true),
+    );
+    return new ObjectRef(record, this.runtime);
+  }
+
+  getOne(record: ObjectRecord, options: GetOptions | undefined): Promise<unknown> {
+    if (record.state === "inline") {
+      try {
+        return Promise.resolve(this.runtime.values.decode(record.value));
+      } catch (error) {
+        return Promise.reject(error);
+      }
+    }
+    return this.getMany([record], options).then(first);
+  }
+
+  getMany(records: readonly ObjectRecord[], options: GetOptions | undefined): Promise<unknown[]> {
+    const failed = records.find((record) => record.state === "failed");
+    if (failed !== undefined) return this.rejection(failed);
+    if (records.every(isSettled)) return this.decodeAll(records, options);
+    if (options?.timeoutMs === 0) return Promise.reject(this.timeoutError(records, 0));
+    if (options?.signal?.aborted) return Promise.reject(options.signal.reason);
+    return new Promise((resolve, reject) => new GetWaiter(this.runtime, records, options, resolve, reject));
+  }
+
+  private async rejection(record: ObjectRecord): Promise<never> {
+    throw await this.runtime.values.decode(record.value);
+  }
+
+  /** Decodes settled records; a stored one whose bytes are gone is made again and waited for. */
+  decodeAll(records: readonly ObjectRecord[], options: GetOptions | undefined): Promise<unknown[]> {
+    const values: unknown[] = new Array(records.length);
+    let waits: Promise<void>[] | null = null;
+    for (let i = 0; i < records.length; i++) {
+      let value: unknown;
+      try {
+        value = this.decodeOne(records[i]);
+      } catch (error) {
+        if (!(error instanceof SegmentMissing)) return Promise.reject(error);
+        return this.recover(records[i]).then(() => this.getMany(records, options));
+      }
+      if (value instanceof Promise) {
+        waits ??= [];
+        waits.push(
+          value.then((loaded) => {
+            values[i] = loaded;
+          }),
+        );
+      } else values[i] = value;
+    }
+    return waits === null ? Promise.resolve(values) : Promise.all(waits).then(() => values);
+  }
+
+  /** The value of a settled, not failed record. Throws SegmentMissing when its stored bytes are gone. */
+  decodeOne(record: ObjectRecord): unknown | Promise<unknown> {
+    if (record.state === "stored") return this.runtime.decodeStored(record.location as Location);
+    if (record.state === "inline") return this.runtime.values.decode(record.value);
+    throw new ObjectLostError(`Cannot get object ${this.runtime.objectId(record)}: it has been freed`, { objectId: this.runtime.objectId(record), reason: "freed" });
+  }
+
+  /** Reports the stored bytes of a record as lost; resolves when it is settled again, by whatever way. */
+  recover(record: ObjectRecord): Promise<void> {
+    const { ownership } = this.runtime;
+    const name = record.location?.name ?? "";
+    const objectId = this.runtime.objectId(record);
+    record.localRefs++;
+    step(ownership, {
+      kind: "lost",
+      record,
+      name,
+      error: (why) =>
+        this.runtime.encodeError(new ObjectReconstructionFailedError(`Cannot get object ${objectId}: its stored bytes (${name}) are gone and ${why}`, { objectId, reason: why })),
+    });
+    this.runtime.drain();
+    return this.settledOnce(record).finally(() => this.runtime.dropRef(record));
+  }
+
+  /** Resolves when the record is settled. */
+  settledOnce(record: ObjectRecord): Promise<void> {
+    if (isSettled(record)) return Promise.resolve();
+    return new Promise((resolve) => this.addWaiter(record, { settled: () => resolve() }));
+  }
+
+  addWaiter(record: ObjectRecord, waiter: Waiter): void {
+    record.waiters ??= [];
+    record.waiters.push(waiter);
+    if (record.foreign !== null) {
+      step(this.runtime.ownership, { kind: "want", record });
+      this.runtime.drain();
+    }
+  }
+
+  timeoutError(records: readonly ObjectRecord[], timeoutMs: number): GetTimeoutError {
+    const open = records.filter((record) => !isSettled(record));
+    const what = open.slice(0, 3).map((record) => this.runtime.describePending(record));
+    const more = open.length > 3 ? ` and ${open.length - 3} more` : "";
+    return new GetTimeoutError(`Cannot get ${records.length === 1 ? "the object" : `${open.length} of ${records.length} objects`} within ${timeoutMs} ms: waiting for ${what.join(", ")}${more}`, {
+      timeoutMs,
+    });
+  }
+
+  wait(records: readonly ObjectRecord[], count: number, timeoutMs: number | undefined): Promise<boolean[]> {
+    const ready = records.map(isSettled);
+    const enough = (): boolean => {
+      let n = 0;
+      for (const one of ready) if (one) n++;
+      return n >= count;
+    };
+    if (enough() || timeoutMs === 0) return Promise.resolve(ready);
+    return new Promise((resolve) => new WaitWaiter(this.runtime, records, count, timeoutMs, () => resolve(records.map(isSettled))));
+  }
+}
+
+const first = (values: unknown[]): unknown => values[0];
+
+function removeWaiter(record: ObjectRecord, waiter: Waiter): void {
+  const waiters = record.waiters;
+  if (waiters === null) return;
+  const at = waiters.indexOf(waiter);
+  if (at >= 0) waiters.splice(at, 1);
+  if (waiters.length === 0) record.waiters = null;
+}
+
+/** Common part of get and wait: holds the records, keeps the process alive, gives the CPU back, ends once. */
+abstract class RecordsWaiter implements Waiter {
+  protected readonly runtime: Runtime;
+  protected readonly records: readonly ObjectRecord[];
+  private timer: NodeJS.Timeout | undefined;
+  protected ended = false;
+  private readonly onEnd: () => void;
+
+  constructor(runtime: Runtime, records: readonly ObjectRecord[], timeoutMs: number | undefined) {
+    this.runtime = runtime;
+    this.records = records;
+    this.onEnd = runtime.waitStarted();
+    for (const record of records) record.localRefs++;
+    if (timeoutMs !== undefined && timeoutMs !== Number.POSITIVE_INFINITY) this.timer = setTimeout(() => this.timedOut(), timeoutMs);
+  }
+
+  abstract settled(record: ObjectRecord): void;
+  protected abstract timedOut(): void;
+
+  protected watch(): void {
+    for (const record of this.records) {
+      if (this.ended) return;
+      if (!isSettled(record)) this.runtime.objects.addWaiter(record, this);
+    }
+  }
+
+  protected end(): void {
+    this.ended = true;
+    clearTimeout(this.timer);
+    for (const record of this.records) {
+      if (!isSettled(record)) removeWaiter(record, this);
+      step(this.runtime.ownership, { kind: "drop", record });
+    }
+    this.runtime.drain();
+    this.onEnd();
+  }
+}
+
+class GetWaiter extends RecordsWaiter {
+  private remaining: number;
+  private readonly resolve: (value: unknown[] | Promise<unknown[]>) => void;
+  private readonly reject: (error: unknown) => void;
+  private readonly options: GetOptions | undefined;
+  private readonly onAbort = (): void => this.fail(this.options?.signal?.reason);
+
+  constructor(runtime: Runtime, records: readonly ObjectRecord[], options: GetOptions | undefined, resolve: (value: unknown[] | Promise<unknown[]>) => void, reject: (error: unknown) => void) {
+    super(runtime, records, options?.timeoutMs);
+    this.resolve = resolve;
+    this.reject = reject;
+    this.options = options;
+    this.remaining = 0;
+    for (const record of records) if (!isSettled(record)) this.remaining++;
+    options?.signal?.addEventListener("abort", this.onAbort, { once: true });
+    this.watch();
+  }
+
+  settled(record: ObjectRecord): void {
+    if (this.ended) return;
+    if (record.state === "failed") {
+      const error = this.runtime.values.decode(record.value);
+      if (error instanceof Promise) error.then((loaded) => this.fail(loaded));
+      else this.fail(error);
+      return;
+    }
+    this.remaining--;
+    if (this.remaining > 0) return;
+    this.options?.signal?.removeEventListener("abort", this.onAbort);
+    this.ended = true;
+    // The user's refs may be gone already: values are read while the waiter still holds the records.
+    this.resolve(this.runtime.objects.decodeAll(this.records, this.options));
+    this.end();
+  }
+
+  protected timedOut(): void {
+    this.fail(this.runtime.objects.timeoutError(this.records, this.options?.timeoutMs ?? 0));
+  }
+
+  private fail(error: unknown): void {
+    if (this.ended) return;
+    this.options?.signal?.removeEventListener("abort", this.onAbort);
+    this.end();
+    this.reject(error);
+  }
+}
+
+class WaitWaiter extends RecordsWaiter {
+  private remaining: number;
+  private readonly done: () => void;
+
+  constructor(runtime: Runtime, records: readonly ObjectRecord[], count: number, timeoutMs: number | undefined, done: () => void) {
+    super(runtime, records, timeoutMs);
+    this.done = done;
+    this.remaining = count;
+    for (const record of records) if (isSettled(record)) this.remaining--;
+    this.watch();
+  }
+
+  settled(): void {
+    if (this.ended) return;
+    this.remaining--;
+    if (this.remaining <= 0) this.finish();
+  }
+
+  protected timedOut(): void {
+    this.finish();
+  }
+
+  private finish(): void {
+    this.end();
+    this.done();
+  }
+}

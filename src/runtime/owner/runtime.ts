@@ -1,0 +1,422 @@
+/**
+ * The runtime of one process, driver or worker alike: what it owns, whom it talks to, and the loop that turns the effects of the pure
+ * machines in core/ into messages.
+ */
+import { assert } from "../../base/assert.ts";
+import { ClusterConnectionError, NodeDiedError, ObjectLostError, OwnerDiedError, ShoalError, TaskError } from "../../base/errors.ts";
+import { type ActorId, type JobId, newWorkerId, type WorkerId } from "../../base/ids.ts";
+import type { ObjectRecord } from "../../core/object-record.ts";
+import { createOwnership, type OwnershipState, resolveRef, step as stepOwnership } from "../../core/ownership.ts";
+import type { OwnershipEffect } from "../../core/ownership-events.ts";
+import { ObjectStore } from "../../objects/index.ts";
+import type { Location } from "../../objects/types.ts";
+import { Kind, protocolVersion } from "../../wire/index.ts";
+import type { FromDaemon, PeerMessage, RuntimeEnvSpec, WelcomeInfo, WireRef } from "../../wire/messages.ts";
+import type { Link } from "../transport/link.ts";
+import { Actors } from "./actors.ts";
+import { Borrows } from "./borrows.ts";
+import { DaemonLink } from "./daemon-link.ts";
+import { FunctionTable } from "./function-table.ts";
+import { ObjectRef } from "./object-ref.ts";
+import { Objects } from "./objects.ts";
+import { Peers } from "./peers.ts";
+import { processSocket, type SessionPaths, spillDir } from "./session-paths.ts";
+import { Streams } from "./streams.ts";
+import { currentTask } from "./task-context.ts";
+import { Tasks } from "./tasks.ts";
+import { ValueCodec } from "./value-codec.ts";
+
+export interface RuntimeConfig {
+  readonly role: "driver" | "worker";
+  readonly selfId?: WorkerId;
+  readonly paths: SessionPaths;
+  readonly namespace: string;
+  readonly runtimeEnv: RuntimeEnvSpec | null;
+  readonly logToDriver: boolean;
+}
+
+/** What only a worker does with what arrives. */
+export interface WorkerSide {
+  onPeerMessage(from: WorkerId, message: PeerMessage, link: Link): void;
+  onPeerGone(peer: WorkerId): void;
+  onDaemonMessage(message: FromDaemon): void;
+  /** The actor this worker is; null when it runs tasks. */
+  actorInfo(): ActorInfo | null;
+}
+
+export interface ActorInfo {
+  readonly actorId: ActorId;
+  readonly name: string | null;
+  readonly namespace: string;
+  readonly resources: Readonly<Record<string, number>>;
+  readonly gpuIds: readonly number[];
+  readonly incarnation: number;
+}
+
+export class Runtime {
+  readonly selfId: WorkerId;
+  readonly role: "driver" | "worker";
+  readonly paths: SessionPaths;
+  readonly config: RuntimeConfig;
+  readonly ownership: OwnershipState;
+  readonly peers: Peers;
+  readonly daemon: DaemonLink;
+  readonly values: ValueCodec;
+  readonly functions: FunctionTable;
+  readonly objects: Objects;
+  readonly tasks: Tasks;
+  readonly actors: Actors;
+  readonly streams: Streams;
+  readonly borrows: Borrows;
+  welcome: WelcomeInfo | null = null;
+  workerSide: WorkerSide | null = null;
+  /** Called in a driver with what the daemon sends for people: logs, warnings. */
+  onNotice: (message: FromDaemon) => void = () => {};
+  onDaemonLost: (reason: string) => void = () => {};
+  /** Set when the session is over: every further call fails with it. */
+  ended: Error | null = null;
+  private storeInstance: ObjectStore | null = null;
+  private draining = false;
+  private waits = 0;
+
+  constructor(config: RuntimeConfig) {
+    this.config = config;
+    this.role = config.role;
+    this.paths = config.paths;
+    this.selfId = config.selfId ?? newWorkerId();
+    this.ownership = createOwnership(this.selfId);
+    this.values = new ValueCodec(this);
+    this.functions = new FunctionTable(this);
+    this.objects = new Objects(this);
+    this.tasks = new Tasks(this);
+    this.actors = new Actors(this);
+    this.streams = new Streams(this);
+    this.borrows = new Borrows(this);
+    this.daemon = new DaemonLink({ onMessage: (message) => this.onDaemonMessage(message), onLost: (reason) => this.daemonLost(reason) });
+    this.peers = new Peers(this.selfId, {
+      onMessages: (from, messages, link) => this.onPeerMessages(from, messages, link),
+      onGone: (peer) => this.peerGone(peer),
+    });
+  }
+
+  actorInfo(): ActorInfo | null {
+    return this.workerSide?.actorInfo() ?? null;
+  }
+
+  get address(): string {
+    return processSocket(this.paths.sessionDir, this.selfId);
+  }
+
+  get jobId(): JobId {
+    return (this.welcome?.jobId ?? "") as JobId;
+  }
+
+  get namespace(): string {
+    return this.welcome?.namespace ?? this.config.namespace;
+  }
+
+  /** Connects to the daemon at `socketPath`; resolves when this process is a member of the session. */
+  async connect(socketPath: string, jobId: JobId | ""): Promise<WelcomeInfo> {
+    await this.peers.listen(this.address);
+    this.welcome = await this.daemon.connect(socketPath, {
+      version: protocolVersion,
+      role: this.role,
+      id: this.selfId,
+      pid: process.pid,
+      jobId,
+      namespace: this.config.namespace,
+      address: this.address,
+      runtimeEnv: this.config.runtimeEnv,
+      logToDriver: this.config.logToDriver,
+    });
+    if (this.waits === 0) this.daemon.keepAlive(false);
+    return this.welcome;
+  }
+
+  /** The object store, opened at first use: programs without large objects never load it. */
+  store(): ObjectStore {
+    this.storeInstance ??= new ObjectStore({
+      shmDir: this.paths.shmDir,
+      spillDir: spillDir(this.paths.sessionDir),
+      selfId: this.selfId,
+      onPressure: () => this.daemon.send([Kind.StorePressure]),
+    });
+    return this.storeInstance;
+  }
+
+  // -------------------------------------------------------------- refs
+
+  objectId(record: ObjectRecord): string {
+    return `${record.foreign?.owner ?? this.selfId}${record.index.toString(16).padStart(8, "0")}`;
+  }
+
+  /** An ObjectRef for a ref that arrived inside a value. */
+  refFromWire([owner, index, address]: WireRef): ObjectRef<any> {
+    const record = this.recordFromWire([owner, index, address]);
+    record.localRefs++;
+    return new ObjectRef(record, this);
+  }
+
+  recordFromWire([owner, index, address]: WireRef): ObjectRecord {
+    const record = resolveRef(this.ownership, owner, index, address);
+    if (this.ownership.effects.length > 0) this.drain();
+    return record;
+  }
+
+  addressOf(owner: WorkerId, address: string): string {
+    return address === "" ? processSocket(this.paths.sessionDir, owner) : address;
+  }
+
+  dropRef(record: ObjectRecord): void {
+    if (this.ended !== null) return;
+    stepOwnership(this.ownership, { kind: "drop", record });
+    if (this.ownership.effects.length > 0) this.drain();
+  }
+
+  // -------------------------------------------------------------- waiting
+
+  /** Somebody waits for something remote: the process stays alive, and a task of a worker gives its CPU back. Returns what ends it. */
+  waitStarted(): () => void {
+    if (this.waits++ === 0) this.daemon.keepAlive(true);
+    const task = currentTask();
+    task?.waitStarted();
+    let ended = false;
+    return () => {
+      if (ended) return;
+      ended = true;
+      task?.waitEnded();
+      this.waitEnded();
+    };
+  }
+
+  waitEnded(): void {
+    assert(this.waits > 0, "a wait ended that had not begun");
+    if (--this.waits === 0) this.daemon.keepAlive(false);
+  }
+
+  describePending(record: ObjectRecord): string {
+    const task = record.maker;
+    if (task === null) return `object ${this.objectId(record)}`;
+    const where = task.state === "pushed" ? "running" : task.state === "waiting" ? "waiting for its arguments" : task.state === "queued" ? "waiting for a worker" : task.state;
+    return `'${task.definition.wire.name}' (${where})`;
+  }
+
+  // -------------------------------------------------------------- effects
+
+  /** Carries out the effects of the machines until there are none. Handlers may step the machines again. */
+  drain(): void {
+    if (this.draining) return;
+    this.draining = true;
+    try {
+      for (;;) {
+        const effects = this.ownership.effects;
+        if (effects.length > 0) {
+          for (let i = 0; i < effects.length; i++) this.carryOut(effects[i]);
+          effects.length = 0;
+        }
+        this.tasks.drainSubmitter();
+        this.actors.drainClients();
+        if (this.ownership.effects.length === 0 && this.tasks.quiet && this.actors.quiet) break;
+      }
+    } finally {
+      this.draining = false;
+    }
+  }
+
+  private carryOut(effect: OwnershipEffect): void {
+    switch (effect.kind) {
+      case "enqueue":
+        if (effect.task.actorId === null) this.tasks.enqueue(effect.task);
+        else this.actors.ready(effect.task);
+        return;
+      case "settled": {
+        const waiters = effect.record.waiters as { settled(record: ObjectRecord): void }[] | null;
+        effect.record.waiters = null;
+        if (waiters !== null) for (const waiter of waiters) waiter.settled(effect.record);
+        return;
+      }
+      case "free":
+        return this.free(effect.location);
+      case "borrow":
+        return this.borrows.add(effect.record);
+      case "unborrow":
+        return this.borrows.remove(effect.record);
+      case "fetch":
+        return this.borrows.fetch(effect.record);
+      case "reportLost":
+        return this.borrows.reportLost(effect.record, effect.name);
+      case "actorOutOfScope":
+        return this.actors.outOfScope(effect.actorId);
+      case "cancelRunning":
+        return effect.task.actorId === null ? this.tasks.cancelRunning(effect.task, effect.force, effect.recursive) : this.actors.cancelRunning(effect.task, effect.recursive);
+      case "outOfRetries":
+        return effect.task.actorId === null ? this.tasks.outOfRetries(effect.task) : this.actors.outOfRetries(effect.task);
+      case "unqueued":
+        return this.actors.unqueued(effect.task);
+      case "retryLater":
+        return this.tasks.retryLater(effect.task, effect.delayMs);
+      case "rebuilding":
+        return;
+      case "streamReady":
+        return this.streams.ready(effect.task);
+      case "consumed":
+        return this.streams.tellProducer(effect.task, effect.items, effect.done);
+    }
+  }
+
+  private free(location: Location): void {
+    if (this.ended !== null) return;
+    const writer = location.writer as WorkerId | undefined;
+    const link = writer === undefined ? undefined : this.peers.existing(writer);
+    if (link !== undefined) link.send([Kind.FreeSegment, location]);
+    else this.store().free(location);
+  }
+
+  /** Reads a stored value. Throws SegmentMissing when its bytes are gone. */
+  decodeStored(location: Location): unknown | Promise<unknown> {
+    return this.values.decodeStored(this.store().read(location), location);
+  }
+
+  // -------------------------------------------------------------- errors
+
+  /** Any error (or thrown value) as bytes; one that cannot travel is replaced by one that says so. */
+  encodeError(error: unknown): Uint8Array {
+    try {
+      const encoded = this.values.encode(error, "error");
+      const bytes = encoded.large === null ? encoded.value : undefined;
+      if (bytes instanceof Uint8Array) return bytes;
+    } catch {
+      // falls through to the plain description
+    }
+    const source = error as Error;
+    const plain = error instanceof ShoalError ? new ShoalError(source.message) : new Error(String(source?.message ?? error));
+    if (typeof source?.stack === "string") plain.stack = source.stack;
+    return this.values.encode(plain, "error").value as Uint8Array;
+  }
+
+  /** A task's error as bytes. A cause that cannot travel is replaced by a plain error with its name, message and stack. */
+  encodeTaskError(error: TaskError | ShoalError): Uint8Array {
+    try {
+      const encoded = this.values.encode(error, "error");
+      if (encoded.value instanceof Uint8Array) return encoded.value;
+    } catch {
+      // falls through
+    }
+    const cause = error.cause as Error | undefined;
+    const plain = new Error(String(cause?.message ?? cause));
+    if (typeof cause?.name === "string") plain.name = cause.name;
+    if (typeof cause?.stack === "string") plain.stack = cause.stack;
+    const { functionName, nodeId, pid, remoteStack } = error as TaskError;
+    return this.encodeError(new TaskError(error.message, { functionName, nodeId, pid, remoteStack, cause: plain }));
+  }
+
+  getRef(ref: ObjectRef<any>): Promise<unknown> {
+    return this.objects.getOne(ObjectRef.recordOf(ref, this, "get"), undefined).finally(() => ref.id);
+  }
+
+  // -------------------------------------------------------------- messages
+
+  private onPeerMessages(from: WorkerId, messages: readonly PeerMessage[], link: Link): void {
+    for (const message of messages) {
+      switch (message[0]) {
+        case Kind.Reply:
+          this.tasks.replied(from, message, link);
+          break;
+        case Kind.Failed:
+          this.tasks.failed(from, message);
+          break;
+        case Kind.HandBack:
+          this.tasks.handedBack(message[1]);
+          break;
+        case Kind.StreamItem:
+          this.streams.itemArrived(from, message, link);
+          break;
+        case Kind.GetObject:
+        case Kind.ObjectReply:
+        case Kind.BorrowAdd:
+        case Kind.BorrowRemove:
+        case Kind.BorrowAck:
+        case Kind.ObjectLost:
+        case Kind.CancelOwned:
+          this.borrows.onMessage(from, message, link);
+          break;
+        case Kind.FreeSegment:
+          this.store().free(message[1]);
+          break;
+        default:
+          this.workerSide?.onPeerMessage(from, message, link);
+      }
+    }
+    this.drain();
+  }
+
+  private onDaemonMessage(message: FromDaemon): void {
+    switch (message[0]) {
+      case Kind.Lease:
+        this.tasks.granted(message[1], message[2], message[3], message[4], message[5]);
+        break;
+      case Kind.Recall:
+        this.tasks.recalled(message[1]);
+        break;
+      case Kind.WorkerDied:
+        this.tasks.workerDied(message[1], message[2]);
+        this.actors.workerDied(message[1]);
+        this.borrows.ownerDied(message[1]);
+        break;
+      case Kind.ActorState:
+        this.actors.viewed(message[1]);
+        break;
+      case Kind.Unschedulable:
+        this.tasks.unschedulable(message[1], message[2], message[3]);
+        break;
+      case Kind.Collect:
+        (globalThis as { gc?: () => void }).gc?.();
+        break;
+      default:
+        if (this.workerSide !== null) this.workerSide.onDaemonMessage(message);
+        else this.onNotice(message);
+    }
+    this.drain();
+  }
+
+  private peerGone(peer: WorkerId): void {
+    if (this.ended !== null) return;
+    this.tasks.peerGone(peer);
+    this.actors.peerGone(peer);
+    this.borrows.peerGone(peer);
+    this.workerSide?.onPeerGone(peer);
+    this.drain();
+  }
+
+  private daemonLost(reason: string): void {
+    if (this.ended !== null) return;
+    this.end(new NodeDiedError(`Cannot go on: the node daemon of this session is gone (${reason})`, { nodeId: this.welcome?.nodeId ?? "", reason }));
+    this.onDaemonLost(reason);
+  }
+
+  /** Ends the session in this process: everything pending fails with `error`. */
+  end(error: Error): void {
+    if (this.ended !== null) return;
+    const bytes = this.encodeError(error);
+    this.actors.sessionEnded(error);
+    for (const task of [...this.ownership.tasks.values()]) stepOwnership(this.ownership, { kind: "fail", task, error: bytes });
+    for (const record of this.ownership.borrowed.values()) stepOwnership(this.ownership, { kind: "ownerLost", record, error: bytes });
+    for (const record of this.ownership.owned.values()) if (record.state === "pending") stepOwnership(this.ownership, { kind: "failObject", record, error: bytes });
+    this.ended = error; // before draining: what is freed now goes with the session's directory
+    this.drain();
+    this.tasks.close();
+    this.peers.close();
+    this.daemon.close();
+    this.storeInstance?.close();
+  }
+
+  ownerDiedError(record: ObjectRecord): ObjectLostError {
+    const objectId = this.objectId(record);
+    return new OwnerDiedError(`Cannot get object ${objectId}: the process that owned it has ended`, { objectId, reason: "owner died" });
+  }
+
+  assertOpen(): void {
+    if (this.ended !== null) throw this.ended instanceof ClusterConnectionError || this.ended instanceof NodeDiedError ? this.ended : new ClusterConnectionError(this.ended.message, {});
+  }
+}
+

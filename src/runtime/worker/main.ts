@@ -1,0 +1,71 @@
+/** Entry of a worker process: joins its daemon and runs what it is given. */
+import type { JobId, WorkerId } from "../../base/ids.ts";
+import { diesWithParent } from "./parent-death.ts";
+import type { RuntimeEnvSpec } from "../../wire/messages.ts";
+import { provideRuntime } from "../owner/remote-function.ts";
+import { Runtime } from "../owner/runtime.ts";
+import { currentTask } from "../owner/task-context.ts";
+import { adoptRuntime } from "../owner/the-runtime.ts";
+import { Executor } from "./executor.ts";
+import { nameOutput } from "./output-names.ts";
+
+interface WorkerConfig {
+  readonly sessionDir: string;
+  readonly shmDir: string;
+  readonly daemonSocket: string;
+  readonly workerId: WorkerId;
+  readonly jobId: JobId;
+  readonly namespace: string;
+  readonly runtimeEnv: RuntimeEnvSpec | null;
+}
+
+const config = JSON.parse(process.env.SHOAL_WORKER_CONFIG ?? "null") as WorkerConfig | null;
+if (config === null) {
+  process.stderr.write("Cannot start a worker: SHOAL_WORKER_CONFIG is not set; workers are started by a node daemon\n");
+  process.exit(2);
+}
+delete process.env.SHOAL_WORKER_CONFIG;
+process.title = "shoal worker";
+
+const runtime = new Runtime({
+  role: "worker",
+  selfId: config.workerId,
+  paths: { sessionDir: config.sessionDir, shmDir: config.shmDir },
+  namespace: config.namespace,
+  runtimeEnv: config.runtimeEnv,
+  logToDriver: false,
+});
+const executor = new Executor(runtime);
+adoptRuntime(runtime);
+provideRuntime(() => runtime);
+nameOutput(() => currentTask()?.definition.name ?? executor.actor.spec?.className ?? null);
+
+// Without its daemon a worker has no purpose, and nobody would end it.
+runtime.onDaemonLost = () => process.exit(1);
+
+process.on("unhandledRejection", (reason) => {
+  const name = currentTask()?.definition.name;
+  process.stderr.write(`Unhandled rejection${name === undefined ? "" : ` in '${name}'`} (the worker goes on): ${(reason as Error)?.stack ?? String(reason)}\n`);
+});
+
+/** The exception came out of a callback: what waits for that callback would wait for ever. The only run there is gets it; then the process ends, as Node's does. */
+process.on("uncaughtException", (error) => {
+  process.stderr.write(`${error?.stack ?? String(error)}\n`);
+  const runs = executor.runsUnderWay();
+  if (runs.length === 1 && runs[0].actorId === null) {
+    executor.fail(runs[0], error);
+    executor.exitSoon(1);
+  } else process.exit(1);
+});
+
+runtime.connect(config.daemonSocket, config.jobId).then(
+  () => {
+    runtime.daemon.keepAlive(true);
+    // A worker in the middle of a long synchronous task cannot see its daemon go; the kernel can.
+    setImmediate(() => diesWithParent());
+  },
+  (error) => {
+    process.stderr.write(`Cannot join the daemon at ${config.daemonSocket}: ${error.message}\n`);
+    process.exit(1);
+  },
+);

@@ -1,0 +1,82 @@
+/** One run of a task or call in this worker: its context for the user's code, and where its answer goes. */
+import type { ActorId, ObjectIndex, WorkerId } from "../../base/ids.ts";
+import type { StrategySpec, WireArg } from "../../wire/messages.ts";
+import type { TaskContext } from "../owner/task-context.ts";
+import type { Link } from "../transport/link.ts";
+import type { Lane } from "./lane.ts";
+import type { LoadedDefinition } from "./loaded-definition.ts";
+
+export class TaskRun implements TaskContext {
+  readonly owner: WorkerId;
+  readonly link: Link;
+  readonly loaded: LoadedDefinition;
+  readonly index: ObjectIndex;
+  readonly attempt: number;
+  readonly args: readonly WireArg[];
+  readonly lane: Lane | null;
+  readonly actorId: ActorId | null;
+  /** Its caller gave it up: what it returns is thrown away. */
+  cancelled = false;
+  startMs = 0;
+  /** Streaming: items the consumer has taken; -1 when it is gone. */
+  consumed = 0;
+  onConsumed: (() => void) | null = null;
+  private controller: AbortController | null = null;
+
+  constructor(owner: WorkerId, link: Link, loaded: LoadedDefinition, index: ObjectIndex, attempt: number, args: readonly WireArg[], lane: Lane | null, actorId: ActorId | null) {
+    this.owner = owner;
+    this.link = link;
+    this.loaded = loaded;
+    this.index = index;
+    this.attempt = attempt;
+    this.args = args;
+    this.lane = lane;
+    this.actorId = actorId;
+  }
+
+  get definition() {
+    return this.loaded.wire;
+  }
+
+  get key(): string {
+    return `${this.owner}:${this.index}`;
+  }
+
+  get taskId(): string {
+    return `${this.owner}${this.index.toString(16).padStart(8, "0")}`;
+  }
+
+  get gpuIds(): readonly number[] {
+    return this.lane?.gpuIds ?? [];
+  }
+
+  /** Made when first asked for: most tasks never look at it. */
+  get signal(): AbortSignal {
+    if (this.controller === null) {
+      this.controller = new AbortController();
+      if (this.cancelled) this.controller.abort(cancelReason());
+    }
+    return this.controller.signal;
+  }
+
+  get childStrategy(): StrategySpec | null {
+    const group = this.loaded.wire.group;
+    return group?.captureChildTasks ? { kind: "group", groupId: group.groupId, bundleIndex: -1, captureChildTasks: true } : null;
+  }
+
+  abort(): void {
+    this.cancelled = true;
+    this.controller?.abort(cancelReason());
+    this.onConsumed?.();
+  }
+
+  waitStarted(): void {
+    this.lane?.waitStarted();
+  }
+
+  waitEnded(): void {
+    this.lane?.waitEnded();
+  }
+}
+
+const cancelReason = (): DOMException => new DOMException("The task was cancelled", "AbortError");
