@@ -3,7 +3,7 @@
  * and a 10-byte Buffer must not drag the 8 KiB pool along in which it lies. So views are noted by their range of the store, and what
  * travels of a store is the hull of its ranges; of Node's Buffer pool, where neighbours are strangers, each connected range by itself.
  */
-import { alignmentOf, alignUp, STORE_TEXT, STORE_WHOLE } from "./format.ts";
+import { alignmentOf, alignUp, PAGE_SHIFT, STORE_TEXT, STORE_WHOLE } from "./format.ts";
 
 interface BackingStore {
   readonly buffer: ArrayBuffer;
@@ -92,6 +92,7 @@ export class BackingStores {
 
   /** Writes the table of stores by way of `writeVarint`. */
   writeTable(writeVarint: (value: number) => void): void {
+    writeVarint(PAGE_SHIFT);
     writeVarint(this.stores.length);
     for (const store of this.stores) {
       if (store.pooled && !store.whole) store.ranges = connected(store.ranges, store.unit);
@@ -111,7 +112,7 @@ export class BackingStores {
     for (const { buffer, ranges, text } of this.stores) {
       for (let i = 0; i < ranges.length; i += 2) {
         const bytes = ranges[i + 1] - ranges[i];
-        const alignment = text ? 8 : alignmentOf(bytes);
+        const alignment = text ? 8 : alignmentOf(bytes, PAGE_SHIFT);
         if (alignment > align) align = alignment;
         const offset = alignUp(end, alignment);
         placed.push({ buffer, begin: ranges[i], bytes, offset });

@@ -13,7 +13,7 @@ export function readError(decoder: Decoder): Error {
     Class = decoder.readClass();
   }
   if (Class === undefined) decoder.fail(`there is no error of kind ${kind}`);
-  const error = decoder.number(makeBareError(Class));
+  const error = decoder.number(decoder.attempt("an error", () => makeBareError(Class)));
   readFieldsOfError(decoder, error);
   return error;
 }

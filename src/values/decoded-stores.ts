@@ -12,6 +12,8 @@ import {
   elementBytes,
   KIND_BUFFER,
   MAPPED_BYTES_MIN,
+  PAGE_SHIFT_MAX,
+  PAGE_SHIFT_MIN,
   STORE_TEXT,
   STORE_WHOLE,
   viewConstructors,
@@ -45,6 +47,7 @@ export class DecodedStores {
   private readonly stores: Store[] = [];
   private empty: ArrayBuffer | undefined;
   private mappings = 0;
+  private pageShift = PAGE_SHIFT_MIN;
 
   constructor(flat: Uint8Array, alias: boolean, map: MapArrayBuffer | undefined) {
     this.flat = flat;
@@ -53,6 +56,8 @@ export class DecodedStores {
   }
 
   readTable(reader: ByteReader): void {
+    this.pageShift = reader.readVarint();
+    if (this.pageShift < PAGE_SHIFT_MIN || this.pageShift > PAGE_SHIFT_MAX) reader.fail("there are no such pages");
     const count = reader.readCount(1);
     for (let i = 0; i < count; i++) {
       const code = reader.readVarint();
@@ -62,7 +67,9 @@ export class DecodedStores {
       for (let j = 0; j < rangeCount; j++) {
         const begin = reader.readVarint();
         const bytes = reader.readVarint();
+        const previous = ranges[j - 1];
         if (begin + bytes > Number.MAX_SAFE_INTEGER) reader.fail("a range is too large");
+        if (previous !== undefined && begin < previous.begin + previous.bytes) reader.fail("ranges overlap");
         ranges.push({ begin, bytes, offset: 0, buffer: undefined, base: 0 });
       }
       this.stores.push({ whole: (code & STORE_WHOLE) !== 0, text: (code & STORE_TEXT) !== 0, ranges });
@@ -74,7 +81,7 @@ export class DecodedStores {
     let end = headerBytes;
     for (const { ranges, text } of this.stores) {
       for (const range of ranges) {
-        range.offset = alignUp(end, text ? 8 : alignmentOf(range.bytes));
+        range.offset = alignUp(end, text ? 8 : alignmentOf(range.bytes, this.pageShift));
         end = range.offset + range.bytes;
         if (end > this.flat.length)
           throw new DecodeError(`Cannot decode ${this.flat.length} bytes as a value: its buffers end at ${end}`);
@@ -102,8 +109,9 @@ export class DecodedStores {
       buffer = store.ranges.length > 0 ? this.memoryOf(store, store.ranges[0]) : this.emptyMemory();
       if (store.whole && byteOffset <= buffer.byteLength && byteOffset % elementBytes[kind] === 0) offset = byteOffset;
     } else {
-      const range = store.ranges.find(({ begin, bytes }) => begin <= byteOffset && byteOffset + byteLength <= begin + bytes);
-      if (range === undefined) throw new DecodeError("Cannot decode a view as part of its store: it lies outside");
+      const range = rangeAt(store.ranges, byteOffset);
+      if (range === undefined || byteOffset + byteLength > range.begin + range.bytes)
+        throw new DecodeError("Cannot decode a view as part of its store: it lies outside");
       buffer = this.memoryOf(store, range);
       offset = range.base + byteOffset - range.begin;
       if (offset % elementBytes[kind] !== 0)
@@ -155,4 +163,16 @@ export class DecodedStores {
     const begin = flat.byteOffset + range.offset;
     return flat.buffer.slice(begin, begin + range.bytes) as ArrayBuffer;
   }
+}
+
+/** The last range that begins at or before `offset`; they are in order. */
+function rangeAt(ranges: readonly Range[], offset: number): Range | undefined {
+  let low = 0;
+  let high = ranges.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (ranges[middle].begin <= offset) low = middle + 1;
+    else high = middle;
+  }
+  return ranges[low - 1];
 }

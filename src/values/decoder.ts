@@ -183,7 +183,7 @@ export class Decoder extends ByteReader {
   }
 
   /** Runs a Class that rejects what only altered bytes can hold. */
-  private attempt<T>(what: string, make: () => T): T {
+  attempt<T>(what: string, make: () => T): T {
     try {
       return make();
     } catch (cause) {

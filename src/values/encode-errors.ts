@@ -28,7 +28,6 @@ export function writeErrorIfOne(encoder: Encoder, value: object): boolean {
 
 /** Kind, and the name or number of the class. */
 function writeClass(encoder: Encoder, error: Error): void {
-  let failure: unknown;
   for (let prototype = Object.getPrototypeOf(error); prototype !== null; prototype = Object.getPrototypeOf(prototype)) {
     const Class = Object.getOwnPropertyDescriptor(prototype, "constructor")?.value;
     if (typeof Class !== "function" || Class.prototype !== prototype) continue;
@@ -48,12 +47,10 @@ function writeClass(encoder: Encoder, error: Error): void {
       encoder.writeVarint(number);
       return;
     } catch (thrown) {
-      if (!(thrown instanceof SerializationError)) throw thrown;
-      if (!encoder.hooks.lenientErrors && !isNodeInternal(error)) throw thrown;
-      failure ??= thrown;
+      const isRefusal = thrown instanceof SerializationError;
+      if (!encoder.hooks.lenientErrors && !(isRefusal && isNodeInternal(error))) throw thrown;
     }
   }
-  if (failure !== undefined && !encoder.hooks.lenientErrors) throw failure;
   encoder.writeByte(0);
 }
 
@@ -79,31 +76,30 @@ function writeFieldsOfError(encoder: Encoder, error: Error & { errors?: unknown 
     const key = errorHiddenKeys[i];
     const descriptor = Object.getOwnPropertyDescriptor(error, key);
     if (descriptor === undefined || (descriptor.enumerable && key !== "stack")) continue;
-    const value = error[key];
-    if ((key === "stack" || key === "name") && typeof value !== "string") continue;
-    if (writeFieldOfError(encoder, error, key, value)) mask |= 1 << i;
+    if ((key === "stack" || key === "name") && typeof error[key] !== "string") continue;
+    if (writeFieldOfError(encoder, error, key)) mask |= 1 << i;
   }
   encoder.setByteAt(maskAt, mask);
   const keys = Object.keys(error).filter((key) => key !== "stack");
   encoder.writeVarint(keys.length);
   for (const key of keys) {
     encoder.writeString(key);
-    if (!writeFieldOfError(encoder, error, key, (error as unknown as Record<string, unknown>)[key])) encoder.writeByte(Tag.Hole);
+    if (!writeFieldOfError(encoder, error, key)) encoder.writeByte(Tag.Hole);
   }
 }
 
-/** Writes a field, or, where the hooks ask for lenience, leaves out one that cannot travel and returns false. */
-function writeFieldOfError(encoder: Encoder, error: Error, key: string, value: unknown): boolean {
+/** Writes a field, or, where the hooks ask for lenience, leaves out one that cannot be read or cannot travel and returns false. */
+function writeFieldOfError(encoder: Encoder, error: Error, key: string): boolean {
+  const fields = error as unknown as Record<string, unknown>;
   if (!encoder.hooks.lenientErrors) {
-    encoder.writePart(error, key, value);
+    encoder.writePart(error, key, fields[key]);
     return true;
   }
   const mark = encoder.mark();
   try {
-    encoder.writePart(error, key, value);
+    encoder.writePart(error, key, fields[key]);
     return true;
-  } catch (thrown) {
-    if (!(thrown instanceof SerializationError)) throw thrown;
+  } catch {
     encoder.rollback(mark);
     return false;
   }

@@ -14,7 +14,7 @@ import type { EncodeHooks, PathOf } from "./hooks.ts";
 import { formatStep, Step } from "./path.ts";
 import { type Shape, Shapes } from "./shapes.ts";
 
-/** Up to this many objects are found by looking through a list, beyond it by a Map, which costs more to set up. */
+/** Up to this many objects are found by looking through a list, beyond it by a Set, which costs more to set up. */
 const LINEAR_OBJECTS_MAX = 8;
 /** Arrays at least this long are looked at for being numbers only. */
 const NUMBER_BLOCK_MIN = 8;
@@ -49,6 +49,9 @@ export class Encoder extends ByteWriter {
 
   private readonly shapes = new Shapes();
   private readonly objects: object[] = [];
+  /** The objects once more, when they are many. */
+  private readonly seen = new Set<object>();
+  /** Their numbers, as far as they were needed. */
   private readonly objectNumbers = new Map<object, number>();
   /** Objects begun but not readable yet by a later `Ref`: what a serializer's payload must not lead back to. */
   private readonly unfinished = new Set<number>();
@@ -56,6 +59,7 @@ export class Encoder extends ByteWriter {
   private readonly classNumbers = new Map<Function, number>();
   private readonly deferred: { object: object; kind: number; path: string }[] = [];
   private depth = 0;
+  private isPrototypeExtended = false;
   private readonly owners: object[] = [];
   private readonly keys: unknown[] = [];
 
@@ -70,6 +74,7 @@ export class Encoder extends ByteWriter {
     this.hooks = hooks;
     this.root = root;
     this.pos = PREFIX_BYTES;
+    this.isPrototypeExtended = isObjectPrototypeExtended();
     this.writeValue(value);
     for (let i = 0; i < this.deferred.length; i++) {
       const { object, kind, path } = this.deferred[i];
@@ -95,6 +100,7 @@ export class Encoder extends ByteWriter {
     this.stores.clear();
     this.shapes.clear();
     this.objects.length = 0;
+    if (this.seen.size > 0) this.seen.clear();
     if (this.objectNumbers.size > 0) this.objectNumbers.clear();
     if (this.functionNumbers.size > 0) this.functionNumbers.clear();
     if (this.classNumbers.size > 0) this.classNumbers.clear();
@@ -125,7 +131,13 @@ export class Encoder extends ByteWriter {
     this.pos = mark.pos;
     this.depth = mark.depth;
     this.inPlace = mark.inPlace;
-    while (this.objects.length > mark.objects) this.objectNumbers.delete(this.objects.pop()!);
+    while (this.objects.length > mark.objects) {
+      const object = this.objects.pop()!;
+      this.seen.delete(object);
+      this.objectNumbers.delete(object);
+    }
+    // It holds either all objects or none.
+    if (this.objects.length < LINEAR_OBJECTS_MAX) this.seen.clear();
     while (this.functions.length > mark.functions) this.functionNumbers.delete(this.functions.pop()!);
     this.classNumbers.clear();
     this.stores.truncate(mark.stores);
@@ -210,7 +222,7 @@ export class Encoder extends ByteWriter {
       this.writeSet(value as Set<unknown>);
     } else {
       if (kind !== Deferred.Instance) this.writeByte(kind === Deferred.Object ? Tag.Object : Tag.NullObject);
-      const shape = kind === Deferred.Instance || isObjectPrototypeExtended() ? undefined : this.shapes.find(value);
+      const shape = kind === Deferred.Instance || this.isPrototypeExtended ? undefined : this.shapes.find(value);
       if (shape === undefined) this.writeFields(value, Object.keys(value));
       else this.writeKnownFields(value, shape);
     }
@@ -241,31 +253,30 @@ export class Encoder extends ByteWriter {
   /** Writes a reference if the object was seen before; else gives it the next number. */
   private writeRef(value: object): boolean {
     const { objects } = this;
+    const count = objects.length;
     let number = -1;
-    if (objects.length <= LINEAR_OBJECTS_MAX) {
-      for (let i = 0; i < objects.length; i++) {
-        if (objects[i] === value) {
-          number = i;
-          break;
-        }
+    if (count < LINEAR_OBJECTS_MAX) {
+      for (let i = 0; i < count; i++) {
+        if (objects[i] === value) number = i;
       }
     } else {
-      number = this.objectNumbers.get(value) ?? -1;
+      if (this.seen.size === 0) for (const object of objects) this.seen.add(object);
+      // One look-up that also adds. Most objects appear once, so numbers are looked for only after a second appearance.
+      if (this.seen.add(value).size === count) number = this.numberOf(value);
     }
-    if (number >= 0) {
-      if (this.unfinished.has(number)) this.fail("its serialized form leads back to itself");
-      this.writeTagged(Tag.Ref, number);
-      return true;
+    if (number < 0) {
+      objects.push(value);
+      return false;
     }
-    const count = objects.push(value);
-    if (count > LINEAR_OBJECTS_MAX) {
-      if (count === LINEAR_OBJECTS_MAX + 1) {
-        for (let i = 0; i < count; i++) this.objectNumbers.set(objects[i], i);
-      } else {
-        this.objectNumbers.set(value, count - 1);
-      }
-    }
-    return false;
+    if (this.unfinished.has(number)) this.fail("its serialized form leads back to itself");
+    this.writeTagged(Tag.Ref, number);
+    return true;
+  }
+
+  private numberOf(value: object): number {
+    const { objects, objectNumbers } = this;
+    for (let i = objectNumbers.size; i < objects.length; i++) objectNumbers.set(objects[i], i);
+    return objectNumbers.get(value)!;
   }
 
   /** The number of the object begun last. */

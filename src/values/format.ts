@@ -31,13 +31,18 @@ export const limits = {
 
 /** Ranges of this size and more begin on a page, so that a reader can map them by themselves, as an ArrayBuffer of exactly that size. */
 export const MAPPED_BYTES_MIN = 100 * 1024;
-/** Covers the page sizes of x86 and of Apple's machines; a reader with larger pages copies. */
-export const PAGE_BYTES = 16 * 1024;
+/**
+ * log2 of the page size, which the table of stores says, as a reader may live on another machine. Node does not tell it: 16 KiB on
+ * Apple's processors, 4 KiB nearly everywhere else. A wrong guess costs a copy, as a reader does not map what begins inside a page.
+ */
+export const PAGE_SHIFT = process.platform === "darwin" ? 14 : 12;
+export const PAGE_SHIFT_MIN = 12;
+export const PAGE_SHIFT_MAX = 16;
 const SMALL_BYTES_MAX = 1024;
 
 /** Where a range of `bytes` bytes may begin. Small ranges are packed, as a value with many tiny arrays should stay small. */
-export function alignmentOf(bytes: number): number {
-  return bytes >= MAPPED_BYTES_MIN ? PAGE_BYTES : bytes >= SMALL_BYTES_MAX ? 64 : 8;
+export function alignmentOf(bytes: number, pageShift: number): number {
+  return bytes >= MAPPED_BYTES_MIN ? 2 ** pageShift : bytes >= SMALL_BYTES_MAX ? 64 : 8;
 }
 
 /** Low bits of a store's entry in the table, above which comes the count of its ranges. */

@@ -23,7 +23,7 @@ export interface EncodeHooks {
    */
   encodeSpecial(value: object, path: PathOf): (Special & { payload?: unknown; functions?: readonly string[] }) | undefined;
   /** Names the class of an instance whose prototype is neither `Object.prototype`, `null` nor a built-in's. Throws if it cannot travel. */
-  encodeClass(constructor: Function, path: PathOf): string;
+  encodeClass(Class: Function, path: PathOf): string;
   /**
    * True when the value reports a failure, which must arrive whatever it holds: fields of errors that cannot travel are left out, and
    * an error whose class cannot travel arrives as the nearest class that can. Otherwise both are errors, as everywhere else.
@@ -45,6 +45,8 @@ export interface Serialized {
   readonly functions: readonly string[];
   /** Writes the flat form into `target`, which is at least `bytes` long and starts 64-byte aligned. */
   writeTo(target: Uint8Array): void;
+  /** The same as pieces in ascending order, for writers that copy without mapping memory first. Gaps between them are less than a page. */
+  parts(): Iterable<{ readonly offset: number; readonly bytes: Uint8Array }>;
   /**
    * 64, or more (a multiple of the page size) when buffers are inside that a reader can map by themselves. The flat form must then
    * begin at such an offset of its file.

@@ -1,7 +1,10 @@
 /** Serializers that users gave for classes whose instances cannot travel by their fields. */
 
 export interface Serializer<T extends object, S> {
-  /** Turns an instance into something that can travel. Called at every put, argument and result that holds the instance. */
+  /**
+   * Turns an instance into something that can travel. Called at every put, argument and result that holds the instance. Like
+   * `deserialize` it travels itself, so it cannot use `this`.
+   */
   serialize(value: T): S;
   /** Makes an instance from what `serialize` returned. Runs in the reading process, where only what it captured is there. */
   deserialize(data: S): T;
@@ -41,7 +44,7 @@ export function registerSerializer<T extends object, S>(
   const entry: RegisteredSerializer = {
     name: `${Class.name || "anonymous"}#${registrations++}`,
     Class,
-    serialize: serializer.serialize.bind(serializer),
+    serialize: serializer.serialize,
     deserialize: serializer.deserialize,
   };
   byPrototype.set(Class.prototype, entry);

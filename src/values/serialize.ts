@@ -2,7 +2,7 @@
 
 import type { PlacedRange } from "./backing-stores.ts";
 import { Encoder } from "./encoder.ts";
-import { FLAG_FUNCTIONS, FLAG_STORES, MAGIC, VERSION } from "./format.ts";
+import { FLAG_FUNCTIONS, FLAG_STORES, MAGIC, PAGE_SHIFT_MIN, VERSION } from "./format.ts";
 import type { EncodeHooks, Serialized } from "./hooks.ts";
 
 const idle: Encoder[] = [new Encoder()];
@@ -68,6 +68,10 @@ class HeaderOnly implements Serialized {
   writeTo(target: Uint8Array): void {
     target.set(this.header);
   }
+
+  *parts(): Generator<{ offset: number; bytes: Uint8Array }> {
+    yield { offset: 0, bytes: this.header };
+  }
 }
 
 class WithRanges implements Serialized {
@@ -92,6 +96,16 @@ class WithRanges implements Serialized {
       // The gaps are written too: a reused segment must not show what it held before.
       target.fill(0, end, offset);
       target.set(new Uint8Array(buffer, begin, bytes), offset);
+      end = offset + bytes;
+    }
+  }
+
+  *parts(): Generator<{ offset: number; bytes: Uint8Array }> {
+    yield { offset: 0, bytes: this.header };
+    let end = this.header.length;
+    for (const { buffer, begin, bytes, offset } of this.placed) {
+      if (offset - end >= 2 ** PAGE_SHIFT_MIN) yield { offset: end, bytes: new Uint8Array(offset - end) };
+      if (bytes > 0) yield { offset, bytes: new Uint8Array(buffer, begin, bytes) };
       end = offset + bytes;
     }
   }
