@@ -28,7 +28,9 @@ function manual(source: Iterable<number> | AsyncIterable<number>, { maxInFlight 
   return {
     stream,
     launched,
-    landAll: () => launched.forEach(({ land, items }) => land({ values: items.map((item) => item * 10) })),
+    landAll: () => {
+      for (const { land, items } of launched) land({ values: items.map((item) => item * 10) });
+    },
   };
 }
 

@@ -123,7 +123,7 @@ function remoteForm<T, R>(fn: ((item: T) => R) | RemoteFunction<[T], R>): Remote
   const spec = remoteSpecOf(fn);
   if (spec?.isGenerator === true || (typeof fn === "function" && /GeneratorFunction$/.test(fn.constructor.name))) {
     throw new TypeError(
-      `Cannot map generator function '${(fn as Function).name}' over items: a mapped function returns one value for each item`,
+      `Cannot map generator function '${(fn as { name?: string }).name ?? ""}' over items: a mapped function returns one value for each item`,
     );
   }
   if (spec !== undefined) return fn as RemoteFunction<[T], R>;

@@ -39,12 +39,12 @@ function histogramLines(name: string, { meta, tags, value, count, buckets }: Met
 }
 
 function labels(tags: Tags, le?: string): string {
-  const pairs = Object.entries(tags).map(([key, value]) => `${key}="${escape(value)}"`);
+  const pairs = Object.entries(tags).map(([key, value]) => `${key}="${escaped(value)}"`);
   if (le !== undefined) pairs.push(`le="${le}"`);
   return pairs.length === 0 ? "" : `{${pairs.join(",")}}`;
 }
 
-function escape(value: string): string {
+function escaped(value: string): string {
   return value.replace(/\\/g, "\\\\").replace(/"/g, '\\"').replace(/\n/g, "\\n");
 }
 

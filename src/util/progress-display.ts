@@ -52,7 +52,10 @@ export class ProgressDisplay {
     if (this.timer !== null) return;
     const interval = this.target.isTTY === true ? redrawMs : plainLineMs;
     const dueMs = this.drawnMs + interval - this.now();
-    if (dueMs <= 0) return this.draw();
+    if (dueMs <= 0) {
+      this.draw();
+      return;
+    }
     this.timer = setTimeout(() => this.draw(), dueMs);
     this.timer.unref();
   }

@@ -1,4 +1,5 @@
 /** `Semaphore`: bounds how much of something runs at once, over all processes of the cluster. */
+import { randomUUID } from "node:crypto";
 import { type ActorHandle, type ActorOptions, GetTimeoutError, get, kill, remote } from "../index.ts";
 import { SemaphoreActor } from "./semaphore-actor.ts";
 import { outcomeOfWait, type WaitOptions, waitingCallsMax, within } from "./waiting-call.ts";
@@ -10,7 +11,8 @@ export interface AcquireOptions extends WaitOptions {
 
 /**
  * Permits that any process of the cluster may take and give back; who waits is served in order. Pass it to tasks as an argument or in a
- * closure. A permit belongs to nobody: one taken by a task whose process dies is gone until somebody else releases it.
+ * closure. The permit of a `withPermit` comes back also when its process is lost; one from `acquire` belongs to nobody, and stays
+ * out until somebody releases it.
  *
  * @example
  * const database = new Semaphore(2); // whatever the number of tasks, two at a time
@@ -38,7 +40,7 @@ export class Semaphore {
 
   /** Takes permits if they are free now; says whether it did. */
   tryAcquire(permits = 1): Promise<boolean> {
-    return this.take({ permits, timeoutMs: 0 });
+    return this.take({ permits, timeoutMs: 0 }, null);
   }
 
   /** Gives permits back. @throws RangeError when more would be free than there are. */
@@ -51,11 +53,14 @@ export class Semaphore {
 
   /** Runs `work` with a permit, and gives it back whatever happens. */
   async withPermit<R>(work: () => R | Promise<R>, options: AcquireOptions = {}): Promise<R> {
-    await this.acquire(options);
+    this.check(options.permits ?? 1);
+    const token = randomUUID();
+    this.actor.hold.remote(token);
     try {
+      if (!(await this.take(options, token))) throw this.notInTime(options);
       return await work();
     } finally {
-      await this.release(options.permits);
+      await get(this.actor.endHold.remote(token));
     }
   }
 
@@ -69,9 +74,14 @@ export class Semaphore {
     await kill(this.actor);
   }
 
-  private async take(options: AcquireOptions): Promise<boolean> {
+  private async take(options: AcquireOptions, token: string | null): Promise<boolean> {
     const permits = this.check(options.permits ?? 1);
-    return outcomeOfWait(options, (timeoutMs) => this.actor.acquire.remote(permits, timeoutMs));
+    return outcomeOfWait(options, (timeoutMs) => this.actor.acquire.remote(permits, timeoutMs, token));
+  }
+
+  private notInTime({ timeoutMs, permits = 1 }: AcquireOptions): GetTimeoutError {
+    const message = `Cannot acquire ${permits} of the ${this.permits} permits of the semaphore ${within(timeoutMs)}: they are taken`;
+    return new GetTimeoutError(message, { timeoutMs });
   }
 
   private check(permits: number): number {
