@@ -254,7 +254,7 @@ export interface JobRecord {
   keep: number;
   /** Its workers that are no actors and not ending. */
   workers: number;
-  /** Classes, actors and groups that name it. */
+  /** Classes, actors, groups and pools that name it. */
   claims: number;
   /** Sum of the weights of its unblocked leases and its bookings. */
   share: number;

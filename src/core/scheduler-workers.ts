@@ -14,7 +14,7 @@ import {
   type ActorRecord,
   type Booking,
   type ClassRecord,
-  forgetUnusedJob,
+  claimOver,
   jobOf,
   type Lease,
   never,
@@ -60,15 +60,16 @@ export function poolOf(state: SchedulerState, jobId: JobId, runtimeEnv: RuntimeE
       dirty: false,
     };
     state.pools.set(key, pool);
+    pool.job.claims++;
   }
   return pool;
 }
 
 function forgetUnusedPool(state: SchedulerState, pool: WorkerPool): void {
   if (pool.workers.size > 0 || pool.starting > 0 || pool.prestart > 0 || pool.classesBooked + pool.actorsBooked > 0) return;
-  if (state.pools.get(pool.key) === pool) state.pools.delete(pool.key);
+  if (!state.pools.delete(pool.key)) return;
   state.needy.delete(pool);
-  forgetUnusedJob(state, pool.job);
+  claimOver(state, pool.job);
 }
 
 // ---------------------------------------------------------------- bookings
@@ -309,6 +310,7 @@ function wantedStarts(pool: WorkerPool): number {
 /** Starts processes for pools in turn, no more at once than there are CPUs. */
 export function requestStarts(state: SchedulerState, now: number): void {
   state.startAtMs = never;
+  if (state.needy.size === 0) return;
   const startsMax = Math.max(1, state.cpus);
   for (const pool of [...state.needy]) {
     while (state.starts.size < startsMax && wantedStarts(pool) > 0 && mayStart(state, pool, now)) startWorker(state, pool);

@@ -31,6 +31,7 @@ import {
 import {
   type ClassRecord,
   claimOver,
+  forgetUnusedJob,
   jobOf,
   never,
   type OwnerRecord,
@@ -139,7 +140,7 @@ function settle(state: SchedulerState, now: number): void {
     pool.dirty = false;
   }
   state.dirtyPools.length = 0;
-  if (state.needy.size > 0) requestStarts(state, now);
+  requestStarts(state, now);
   if (now >= state.noticeAtMs) noticeWaiting(state, now);
 }
 
@@ -288,6 +289,7 @@ function jobEnded(state: SchedulerState, jobId: JobId): void {
     for (const worker of [...pool.idle]) stopWorker(state, worker, "its job has ended");
     touchPool(state, pool);
   }
+  forgetUnusedJob(state, job);
 }
 
 function groupGone(state: SchedulerState, groupId: PlacementGroupId, now: number): void {
