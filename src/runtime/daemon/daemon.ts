@@ -5,6 +5,7 @@
  * plumbing, and one promise: however the driver ends, nothing of the session is left two seconds later.
  */
 import { createServer, type Server, type Socket } from "node:net";
+import { totalmem } from "node:os";
 import { join } from "node:path";
 import { type JobId, type LeaseId, newJobId, newNodeId, type NodeId, type WorkerId } from "../../base/ids.ts";
 import type { ActorPlace } from "../../core/actor-registry-events.ts";
@@ -21,6 +22,7 @@ import { EventDrain } from "./event-drain.ts";
 import { LeaseBook } from "./lease-book.ts";
 import { LocalNode } from "./local-node.ts";
 import { LogHub } from "./log-hub.ts";
+import { MemoryWatch } from "./memory-watch.ts";
 import { createMethodHandlers, toWireError } from "./method-handlers.ts";
 import type { JobView, MethodHandlers, MethodName } from "./methods.ts";
 import { Scheduling } from "./scheduling.ts";
@@ -48,6 +50,7 @@ export class Daemon {
   /** Set by `attachStore`: loading it takes longer than starting the first workers, and they do not need it yet. */
   store: StoreKeeper | null = null;
   private readonly classes = new Map<WorkerId, Map<number, SchedulingSpec>>();
+  private readonly memoryWatch: MemoryWatch;
   private readonly methods: MethodHandlers<Client>;
   private readonly onEnd: (reason: string, orderly: boolean) => void;
   private server: Server | null = null;
@@ -64,11 +67,14 @@ export class Daemon {
       ended: (worker, exit) => this.workerEnded(worker, exit),
       sinkFor: (jobId) => this.logs.sinkFor(jobId),
     });
-    const resources = { ...config.resources, [`node:${this.nodeId}`]: 1, "node:__internal_head__": 1 };
+    // `memory` is for scheduling only: what is left beside the object store, unless the user said otherwise.
+    const memory = Math.max(0, Math.floor(totalmem() - config.objectStoreMemory));
+    const resources = { memory, ...config.resources, [`node:${this.nodeId}`]: 1, "node:__internal_head__": 1 };
     this.scheduling = new Scheduling({ nodeId: this.nodeId, resources, labels: config.labels }, (effect) => this.carryOut(effect));
     this.head = new Head(new MemoryControlStore());
     this.head.addNode(new LocalNode(this));
     this.eventDrain = new EventDrain(this.clients);
+    this.memoryWatch = new MemoryWatch(this);
     this.methods = createMethodHandlers(this);
   }
 
@@ -107,6 +113,7 @@ export class Daemon {
     this.log.line(`ending: ${reason}`);
     this.scheduling.close();
     this.head.close();
+    this.memoryWatch.close();
     if (tellDrivers) for (const client of this.clients.values()) if (client.role === "driver") client.link.send([Kind.Exit, reason]);
     for (const client of this.clients.values()) client.link.flush();
     await this.pool.close(500);
@@ -320,6 +327,7 @@ export class Daemon {
     this.clients.delete(workerId);
     client?.link.fail("its process has ended");
     this.leases.workerGone(workerId);
+    this.memoryWatch.workerGone(workerId);
     this.broadcast([Kind.WorkerDied, workerId, exit]);
     this.scheduling.dispatch({ kind: "workerGone", workerId });
     this.forgetOwner(workerId);

@@ -79,7 +79,6 @@ export function toWireError(error: unknown): WireError {
   return { name: error.name, code: error.code, message: error.message, fields };
 }
 
-/** Memory is what is left beside the object store, unless the user said otherwise. */
 function totalResources(daemon: Daemon): Resources {
   const { store, scheduling } = daemon;
   return { ...scheduling.describe().total, object_store_memory: store?.bytesMax ?? daemon.config.objectStoreMemory };
@@ -87,7 +86,10 @@ function totalResources(daemon: Daemon): Resources {
 
 function freeResources(daemon: Daemon): Resources {
   const bytesMax = daemon.store?.bytesMax ?? daemon.config.objectStoreMemory;
-  return { ...daemon.scheduling.describe().available, object_store_memory: Math.max(0, bytesMax - (daemon.store?.bytesUsed ?? 0)) };
+  const free: Record<string, number> = {};
+  // A CPU lent by a task that waits can be owed for a moment; to the outside it is simply not there.
+  for (const [name, amount] of Object.entries(daemon.scheduling.describe().available)) free[name] = Math.max(0, amount);
+  return { ...free, object_store_memory: Math.max(0, bytesMax - (daemon.store?.bytesUsed ?? 0)) };
 }
 
 function nodeView(daemon: Daemon): NodeView {
@@ -117,8 +119,8 @@ function status(daemon: Daemon): StatusView {
   };
 }
 
-function pendingOf(_daemon: Daemon): StatusView["pending"] {
-  return [];
+function pendingOf(daemon: Daemon): StatusView["pending"] {
+  return daemon.scheduling.describe().demands.map(({ label, resources, count }) => ({ label, resources, count }));
 }
 
 async function workers(daemon: Daemon): Promise<WorkerView[]> {
