@@ -52,7 +52,7 @@ await shoal.init({ numCPUs: 2 });
 // Errors have their fields, and literal codes.
 const error = new Error() as unknown;
 if (error instanceof shoal.TaskError) {
-  expectTypeOf(error.code).toEqualTypeOf<"TASK_FAILED">();
+  expectTypeOf<typeof error.code>().toEqualTypeOf<"TASK_FAILED">();
   expectTypeOf(error.functionName).toEqualTypeOf<string>();
   expectTypeOf(error.pid).toEqualTypeOf<number>();
 }
@@ -64,6 +64,9 @@ if (error instanceof shoal.WorkerCrashedError) expectTypeOf(error.signal).toEqua
 
 // Serializers are typed by their class.
 class Money {
-  constructor(readonly cents: number) {}
+  readonly cents: number;
+  constructor(cents: number) {
+    this.cents = cents;
+  }
 }
 shoal.registerSerializer(Money, { serialize: (money: Money) => money.cents, deserialize: (cents: number) => new Money(cents) });
