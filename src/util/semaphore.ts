@@ -31,11 +31,7 @@ export class Semaphore {
 
   /** Takes permits; waits for them. @throws GetTimeoutError when they were not free in time. */
   async acquire(options: AcquireOptions = {}): Promise<void> {
-    const { timeoutMs } = options;
-    if (await this.take(options)) return;
-    throw new GetTimeoutError(`Cannot acquire a permit of the semaphore ${within(timeoutMs)}: all ${this.permits} are taken`, {
-      timeoutMs,
-    });
+    if (!(await this.take(options, null))) throw this.notInTime(options);
   }
 
   /** Takes permits if they are free now; says whether it did. */
