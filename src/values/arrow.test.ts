@@ -1,7 +1,7 @@
 import * as arrow from "apache-arrow";
 import { describe, expect, it } from "vitest";
 import { deserialize, flatten, serialize } from "./index.ts";
-import { FakeHooks } from "./test-hooks.ts";
+import { FakeHooks } from "./testing/fake-hooks.ts";
 
 const hooks = new FakeHooks();
 

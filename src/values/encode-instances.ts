@@ -22,6 +22,11 @@ export function writeFunction(encoder: Encoder, value: Function): void {
 export function writeOtherObject(encoder: Encoder, value: object): void {
   if (writeSpecial(encoder, value)) return;
   if (types.isProxy(value)) encoder.fail("a Proxy cannot travel; send a copy of what it shows, e.g. { ...proxy }");
+  if (value === process.env) {
+    // The engine knows its prototype as a class of its own.
+    encoder.writeContentsOrDefer(value, Deferred.Object);
+    return;
+  }
   const prototype: object = Object.getPrototypeOf(value);
   const kind = kindOfClass(prototype);
   if (!kind.isPlain || kind.verdict !== "") {

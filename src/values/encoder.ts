@@ -3,8 +3,9 @@
  * it to find refs and classes, and costs some 10 us for the smallest object. This file holds what plain data needs and is hot;
  * everything with a prototype of its own is in `encode-builtins.ts` and `encode-instances.ts`.
  */
-import { inspect, types } from "node:util";
+import { types } from "node:util";
 import { SerializationError } from "../base/errors.ts";
+import { countIndexes, fieldsOfArray, numberBlockTag } from "./array-layout.ts";
 import { BackingStores } from "./backing-stores.ts";
 import { ByteWriter, wellFormed } from "./byte-writer.ts";
 import { builtinWriters } from "./encode-builtins.ts";
@@ -20,8 +21,6 @@ const LINEAR_OBJECTS_MAX = 8;
 const NUMBER_BLOCK_MIN = 8;
 /** Strings of this many characters and more become a range of their own, so that they are not copied with the header. */
 const STORED_STRING_MIN = 64 * 1024;
-/** For longer arrays `inspect` is the cheaper way to learn that there is nothing besides the elements. */
-const LISTED_KEYS_MAX = 128;
 
 /** What `rollback` needs to forget everything that was written after `mark`. */
 interface Mark {
@@ -473,69 +472,4 @@ export class Encoder extends ByteWriter {
 function isObjectPrototypeExtended(): boolean {
   for (const _ in Object.prototype) return true;
   return false;
-}
-
-/** Keys of an array besides its elements, or that it is better written as index-value pairs. */
-function fieldsOfArray(array: readonly unknown[]): readonly string[] | "sparse" {
-  const { length } = array;
-  // An array without fields that inspects as elements only; anything else in the text, also a change of format, leads to the exact way.
-  if (length > LISTED_KEYS_MAX && inspect(array, inspectElementsOnly) === `[ ... ${length} more items ]`) {
-    return length > 100_000 && looksSparse(array) ? "sparse" : noKeys;
-  }
-  const keys = Object.keys(array);
-  if (keys.length === length && (length === 0 || keys[length - 1] === String(length - 1))) return noKeys;
-  const indexCount = countIndexes(keys);
-  if (length > 16 && indexCount < length / 8) return "sparse";
-  return indexCount === keys.length ? noKeys : keys.slice(indexCount);
-}
-
-const noKeys: readonly string[] = [];
-const inspectElementsOnly = {
-  maxArrayLength: 0,
-  depth: 0,
-  customInspect: false,
-  maxStringLength: 0,
-  colors: false,
-  compact: 3,
-  breakLength: 128,
-};
-
-/** A sample of a long array has mostly holes. Only a question of space and time; both ways of writing are exact. */
-function looksSparse(array: readonly unknown[]): boolean {
-  const step = Math.floor(array.length / 64);
-  let holes = 0;
-  for (let i = 0; i < array.length; i += step) {
-    if (!Object.hasOwn(array, i)) holes++;
-  }
-  return holes > 48;
-}
-
-/** Indexes come first among the keys of an array, in order. */
-function countIndexes(keys: readonly string[]): number {
-  let count = keys.length;
-  while (count > 0 && !isIndex(keys[count - 1])) count--;
-  return count;
-}
-
-function isIndex(key: string): boolean {
-  const index = Number(key);
-  return index >= 0 && index < 0xffff_ffff && String(index >>> 0) === key;
-}
-
-/** The narrowest block that holds all elements exactly; 0 when some element is no number. */
-function numberBlockTag(array: readonly unknown[]): number {
-  let min = 0;
-  let max = 0;
-  let allInts = true;
-  for (let i = 0; i < array.length; i++) {
-    const value = array[i];
-    if (typeof value !== "number") return 0;
-    if (!allInts) continue;
-    if ((value | 0) !== value || (value === 0 && 1 / value < 0)) allInts = false;
-    else if (value < min) min = value;
-    else if (value > max) max = value;
-  }
-  if (!allInts) return Tag.Doubles;
-  if (min >= -0x80 && max <= 0x7f) return Tag.Int8s;
-  return min >= -0x8000 && max <= 0x7fff ? Tag.Int16s : Tag.Int32s;
 }

@@ -6,7 +6,7 @@ import { types } from "node:util";
 import { describe, expect, it } from "vitest";
 import { SerializationError, TaskError } from "../base/errors.ts";
 import { deserialize, flatten, serialize } from "./index.ts";
-import { FakeHooks } from "./test-hooks.ts";
+import { FakeHooks } from "./testing/fake-hooks.ts";
 
 const hooks = new FakeHooks();
 
@@ -123,6 +123,8 @@ describe("what cannot travel", () => {
     [{ p: new Proxy({}, {}) }, "Cannot serialize args[0].p as a value: a Proxy cannot travel"],
     [(function* () {})(), "Cannot serialize args[0] as a value: a generator's position cannot travel"],
     [new Map().keys(), "Cannot serialize args[0] as a value: an iterator's position cannot travel"],
+    [[1].values(), "Cannot serialize args[0] as a value: an iterator's position cannot travel"],
+    ["x".matchAll(/x/g), "Cannot serialize args[0] as a value: an iterator's position cannot travel"],
     [new SharedArrayBuffer(8), "Cannot serialize args[0] as a value: the memory of a SharedArrayBuffer"],
     [{ s: new Int32Array(new SharedArrayBuffer(8)) }, "Cannot serialize args[0].s as a value: the memory of a SharedArrayBuffer"],
     [new AbortController(), "Cannot serialize args[0] as a value: an AbortController holds state of Node"],

@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from "node:util";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { DecodeError, deserialize, flatten, peekFunctions, serialize } from "./index.ts";
-import { FakeHooks, FakeRef } from "./test-hooks.ts";
+import { FakeHooks, FakeRef } from "./testing/fake-hooks.ts";
 
 const hooks = new FakeHooks();
 
@@ -123,7 +123,7 @@ describe("any value", () => {
           const read = deserialize(flat, hooks, mode);
           return isDeepStrictEqual(read, original);
         }),
-        { numRuns: 1500 },
+        { numRuns: 700 },
       );
     });
   }
@@ -134,7 +134,7 @@ describe("any value", () => {
         const read = deserialize(flatten(serialize(nodes, hooks, "v")), hooks, "copy");
         expect(describeGraph(read)).toBe(describeGraph(nodes));
       }),
-      { numRuns: 500 },
+      { numRuns: 300 },
     );
   });
 
@@ -184,7 +184,7 @@ describe("altered bytes", () => {
           decodesOrFails(flat, cut % 2 ? "copy" : "alias");
         },
       ),
-      { numRuns: 4000 },
+      { numRuns: 1500 },
     );
   });
 
@@ -199,7 +199,7 @@ describe("altered bytes", () => {
         new DataView(bytes.buffer).setUint32(4, bytes.length, true);
         decodesOrFails(bytes, "copy");
       }),
-      { numRuns: 4000 },
+      { numRuns: 1500 },
     );
   });
 

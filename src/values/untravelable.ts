@@ -59,10 +59,15 @@ function describeBuiltin(value: object): string | undefined {
     return `a ${nameOfClass(value)} is about garbage collection in this process`;
   }
   if (types.isGeneratorObject(value)) return "a generator's position cannot travel; send what it yields, e.g. [...generator]";
-  if (types.isMapIterator(value) || types.isSetIterator(value))
-    return "an iterator's position cannot travel; send what it yields, e.g. [...iterator]";
+  if (isNativeIterator(value)) return "an iterator's position cannot travel; send what it yields, e.g. [...iterator]";
   if (types.isExternal(value) || value === process) return "it holds state of this process";
   return undefined;
+}
+
+/** Iterators of arrays, maps, sets, strings, and what iterator helpers return. */
+function isNativeIterator(value: object): boolean {
+  const next: unknown = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(value), "next")?.value;
+  return typeof next === "function" && isNative(next);
 }
 
 /** What speaks against instances of a class: that it, or a class it extends, is one of Node's or the engine's. */

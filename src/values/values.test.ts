@@ -1,3 +1,4 @@
+import { EventEmitter } from "node:events";
 import { inspect, isDeepStrictEqual, types } from "node:util";
 import vm from "node:vm";
 import { describe, expect, it } from "vitest";
@@ -12,7 +13,7 @@ import {
   toWire,
   unregisterSerializer,
 } from "./index.ts";
-import { FakeHooks, FakeRef } from "./test-hooks.ts";
+import { FakeHooks, FakeRef } from "./testing/fake-hooks.ts";
 
 const hooks = new FakeHooks();
 
@@ -255,6 +256,44 @@ describe("values", () => {
     expect(read.date).toBeInstanceOf(Date);
     expect(read.view).toBeInstanceOf(Uint8Array);
     expect(read.error).toBeInstanceOf(TypeError);
+  });
+
+  it("keeps fields whose names are accessors or read-only in the class", () => {
+    class Shadowed {
+      constructor() {
+        Object.defineProperty(this, "x", { value: 9, enumerable: true });
+      }
+      get x(): number {
+        return 1;
+      }
+    }
+    expect(roundTrip(new Shadowed()).x).toBe(9);
+  });
+
+  it("keeps the environment and classes of the old style", () => {
+    expect(roundTrip(process.env)).toEqual({ ...process.env });
+    function Old(this: { a: number }): void {
+      this.a = 1;
+    }
+    Old.prototype.plus = function (this: { a: number }, b: number): number {
+      return this.a + b;
+    };
+    const read = roundTrip(new (Old as unknown as new () => { a: number; plus(b: number): number })());
+    expect([read.plus(2), read instanceof Old]).toEqual([3, true]);
+  });
+
+  it("keeps subclasses of built-ins as both", () => {
+    class Samples extends Float32Array {
+      note = "n";
+    }
+    const samples = roundTrip(new Samples([1, 2]));
+    expect([samples instanceof Samples, samples.note, [...samples]]).toEqual([true, "n", [1, 2]]);
+    class Emitter extends EventEmitter {
+      count = 0;
+    }
+    const emitter = new Emitter();
+    emitter.on("tick", () => {});
+    expect(roundTrip(emitter).listenerCount("tick")).toBe(1);
   });
 
   it("keeps a prototype that belongs to no class", () => {

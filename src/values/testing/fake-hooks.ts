@@ -1,6 +1,6 @@
 /** Hooks for tests of the codec: classes and functions by name, refs as `{ id }`. Not part of the library. */
-import type { DecodeHooks, EncodeHooks } from "./hooks.ts";
-import { registeredFor, registeredNamed } from "./registry.ts";
+import type { DecodeHooks, EncodeHooks } from "../hooks.ts";
+import { registeredFor, registeredNamed } from "../registry.ts";
 
 export class FakeRef {
   readonly id: number;
