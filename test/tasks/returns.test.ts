@@ -47,7 +47,7 @@ test("the results may be large, each in shared memory", async () => {
 
 test("the wrong number of returned values is an error of every ref", async () => {
   const refs = triple.options({ numReturns: 2 }).remote(1);
-  for (const ref of refs) {
+  for (const ref of refs as shoal.ObjectRef<unknown>[]) {
     const error = await rejection(shoal.get(ref));
     expect(error).toBeInstanceOf(shoal.TaskError);
     expect(error.message).toMatch(/2/);

@@ -50,8 +50,8 @@ counter.add.remote("1");
 counter.add.remote(1, 2);
 // @ts-expect-error a method is not called directly
 counter.add(1);
-// @ts-expect-error fields stay in the actor
-counter.value;
+// Fields stay in the actor.
+expectTypeOf(counter.value).toBeNever();
 
 // Options.
 RemoteCounter.options({ name: "a", getIfExists: true, lifetime: "detached", concurrencyGroups: { io: 2 } }).remote(1);
