@@ -16,9 +16,20 @@ export type RegistryEvent =
   /** Answered by exactly one `created` effect. */
   | { readonly kind: "create"; readonly spec: ActorSpec }
   | { readonly kind: "placed"; readonly actorId: ActorId; readonly place: ActorPlace }
-  | { readonly kind: "unplaceable"; readonly actorId: ActorId; readonly reason: "unschedulable" | "runtime env"; readonly text: string }
+  | {
+      readonly kind: "unplaceable";
+      readonly actorId: ActorId;
+      readonly reason: "unschedulable" | "runtime env";
+      readonly text: string;
+    }
   /** The constructor is through; `error` is what it threw, null for none. */
-  | { readonly kind: "ready"; readonly actorId: ActorId; readonly incarnation: number; readonly error: WireValue | null; readonly errorText: string }
+  | {
+      readonly kind: "ready";
+      readonly actorId: ActorId;
+      readonly incarnation: number;
+      readonly error: WireValue | null;
+      readonly errorText: string;
+    }
   /** The actor called exitActor. */
   | { readonly kind: "exiting"; readonly actorId: ActorId; readonly incarnation: number }
   /** A worker process ended: the actor in it, if any, ends or restarts, and the actors it owned end. */
@@ -46,7 +57,13 @@ export type RegistryEffect =
   /** From now on it keeps only its lifetime resources. */
   | { readonly kind: "settled"; readonly actorId: ActorId; readonly nodeId: NodeId }
   /** End its process. finish: after the calls it has; now: at once. */
-  | { readonly kind: "endProcess"; readonly nodeId: NodeId; readonly workerId: WorkerId; readonly how: "finish" | "now"; readonly reason: string }
+  | {
+      readonly kind: "endProcess";
+      readonly nodeId: NodeId;
+      readonly workerId: WorkerId;
+      readonly how: "finish" | "now";
+      readonly reason: string;
+    }
   /** Its public state changed. */
   | { readonly kind: "publish"; readonly view: ActorView }
   /** The record must survive the head (detached actors); `forget` ends that. */

@@ -1,7 +1,16 @@
 import { describe, expect, it } from "vitest";
 import type { ActorId, JobId, NodeId, WorkerId } from "../base/ids.ts";
 import type { ActorSpec, ActorView, ProcessExit } from "../wire/messages.ts";
-import { createActorRegistry, findByName, gracefulEndMs, nextWakeMs, type RegistryState, step, validate, viewOf } from "./actor-registry.ts";
+import {
+  createActorRegistry,
+  findByName,
+  gracefulEndMs,
+  nextWakeMs,
+  type RegistryState,
+  step,
+  validate,
+  viewOf,
+} from "./actor-registry.ts";
 import type { RegistryEffect, RegistryEvent } from "./actor-registry-events.ts";
 
 const nodeId = "n1" as NodeId;
@@ -9,7 +18,13 @@ const owner = "owner" as WorkerId;
 const jobId = "job" as JobId;
 
 function spec(actorId: string, overrides: Partial<ActorSpec> = {}): ActorSpec {
-  const placement = { resources: { CPU: 1 }, strategy: { kind: "default" as const }, labelSelector: {}, runtimeEnv: null, label: "Counter" };
+  const placement = {
+    resources: { CPU: 1 },
+    strategy: { kind: "default" as const },
+    labelSelector: {},
+    runtimeEnv: null,
+    label: "Counter",
+  };
   return {
     actorId: actorId as ActorId,
     className: "Counter",
@@ -29,7 +44,14 @@ function spec(actorId: string, overrides: Partial<ActorSpec> = {}): ActorSpec {
   };
 }
 
-const crash: ProcessExit = { pid: 7, exitCode: null, signal: "SIGKILL", outOfMemory: false, intended: false, text: "was killed by SIGKILL" };
+const crash: ProcessExit = {
+  pid: 7,
+  exitCode: null,
+  signal: "SIGKILL",
+  outOfMemory: false,
+  intended: false,
+  text: "was killed by SIGKILL",
+};
 
 class Story {
   readonly state: RegistryState = createActorRegistry();
@@ -83,8 +105,12 @@ describe("actor registry", () => {
   it("keeps names unique in a namespace and frees them at death", () => {
     const story = new Story();
     story.alive(spec("a", { name: "x" }), "w1");
-    expect(story.do({ kind: "create", spec: spec("b", { name: "x" }) })).toMatchObject([{ kind: "created", outcome: "taken", view: { actorId: "a" } }]);
-    expect(story.do({ kind: "create", spec: spec("b", { name: "x", getIfExists: true }) })).toMatchObject([{ outcome: "existing", view: { actorId: "a" } }]);
+    expect(story.do({ kind: "create", spec: spec("b", { name: "x" }) })).toMatchObject([
+      { kind: "created", outcome: "taken", view: { actorId: "a" } },
+    ]);
+    expect(story.do({ kind: "create", spec: spec("b", { name: "x", getIfExists: true }) })).toMatchObject([
+      { outcome: "existing", view: { actorId: "a" } },
+    ]);
     expect(story.do({ kind: "create", spec: spec("c", { name: "x", namespace: "other" }) })[0]).toMatchObject({ outcome: "new" });
     story.do({ kind: "kill", actorId: "a" as ActorId, noRestart: true });
     expect(findByName(story.state, "space", "x")).toBe(null);
@@ -132,7 +158,13 @@ describe("actor registry", () => {
     const story = new Story();
     story.do({ kind: "create", spec: spec("a", { maxRestarts: -1 }) });
     story.place("a", "w1");
-    const effects = story.do({ kind: "ready", actorId: "a" as ActorId, incarnation: 0, error: new Uint8Array([1]), errorText: "Error: no" });
+    const effects = story.do({
+      kind: "ready",
+      actorId: "a" as ActorId,
+      incarnation: 0,
+      error: new Uint8Array([1]),
+      errorText: "Error: no",
+    });
     expect(effects[0]).toMatchObject({ kind: "endProcess", how: "now" });
     expect(story.view("a")).toMatchObject({ state: "DEAD", deathReason: "constructor failed", deathCause: new Uint8Array([1]) });
     expect(story.died("w1")).toEqual([]);
@@ -242,7 +274,15 @@ describe("actor registry", () => {
       switch (random(10)) {
         case 0:
         case 1:
-          story.do({ kind: "create", spec: spec(`a${i}`, { name: random(2) === 0 ? `n${random(5)}` : null, maxRestarts: random(3) - 1, detached: random(4) === 0, ownerId: (running[0] ?? owner) as WorkerId }) });
+          story.do({
+            kind: "create",
+            spec: spec(`a${i}`, {
+              name: random(2) === 0 ? `n${random(5)}` : null,
+              maxRestarts: random(3) - 1,
+              detached: random(4) === 0,
+              ownerId: (running[0] ?? owner) as WorkerId,
+            }),
+          });
           break;
         case 2:
         case 3:

@@ -58,7 +58,15 @@ const transitions: Readonly<Record<ActorStateName, readonly ActorStateName[]>> =
 };
 
 export function createActorRegistry(): RegistryState {
-  return { actors: new Map(), names: new Map(), byWorker: new Map(), byOwner: new Map(), ending: new Set(), dead: [], effects: [] };
+  return {
+    actors: new Map(),
+    names: new Map(),
+    byWorker: new Map(),
+    byOwner: new Map(),
+    ending: new Set(),
+    dead: [],
+    effects: [],
+  };
 }
 
 /** Takes in one event; returns the effects in order. */
@@ -72,7 +80,8 @@ export function step(state: RegistryState, now: number, event: RegistryEvent): R
 /** When `tick` is due; null: never. */
 export function nextWakeMs(state: RegistryState): number | null {
   let next: number | null = null;
-  for (const record of state.ending) if (record.forceAtMs !== null && (next === null || record.forceAtMs < next)) next = record.forceAtMs;
+  for (const record of state.ending)
+    if (record.forceAtMs !== null && (next === null || record.forceAtMs < next)) next = record.forceAtMs;
   return next;
 }
 
@@ -119,7 +128,8 @@ export function validate(state: RegistryState): void {
     assert(owned === (record.state !== "DEAD" && !record.spec.detached), story);
     assert((record.forceAtMs !== null) === state.ending.has(record), story);
   }
-  for (const [workerId, record] of state.byWorker) assert(record.place?.workerId === workerId, () => `worker ${workerId}: ${record.story.join("; ")}`);
+  for (const [workerId, record] of state.byWorker)
+    assert(record.place?.workerId === workerId, () => `worker ${workerId}: ${record.story.join("; ")}`);
 }
 
 function apply(state: RegistryState, now: number, event: RegistryEvent): void {
@@ -145,7 +155,8 @@ function apply(state: RegistryState, now: number, event: RegistryEvent): void {
     case "jobEnded":
       return jobEnded(state, event.jobId);
     case "groupRemoved":
-      for (const actorId of event.actorIds) end(state, actorId, { reason: "killed", message: `its ${event.groupText} was removed`, cause: null });
+      for (const actorId of event.actorIds)
+        end(state, actorId, { reason: "killed", message: `its ${event.groupText} was removed`, cause: null });
       return;
     case "nodeDied":
       return nodeDied(state, event.nodeId, event.text);
@@ -163,7 +174,17 @@ function create(state: RegistryState, spec: ActorSpec): void {
     return;
   }
   assert(!state.actors.has(spec.actorId), () => `actor ${spec.actorId} is created once`);
-  const record: ActorRecord = { spec, state: "PENDING", incarnation: 0, restartsLeft: spec.maxRestarts, place: null, ending: null, forceAtMs: null, death: null, story: ["created"] };
+  const record: ActorRecord = {
+    spec,
+    state: "PENDING",
+    incarnation: 0,
+    restartsLeft: spec.maxRestarts,
+    place: null,
+    ending: null,
+    forceAtMs: null,
+    death: null,
+    story: ["created"],
+  };
   state.actors.set(spec.actorId, record);
   if (spec.name !== null) state.names.set(nameKey(spec.namespace, spec.name), record);
   if (!spec.detached) {
@@ -178,7 +199,13 @@ function placed(state: RegistryState, actorId: ActorId, place: ActorPlace): void
   const record = state.actors.get(actorId);
   if (record === undefined || record.state === "DEAD" || record.place !== null) {
     // It ended while its place was on the way.
-    state.effects.push({ kind: "endProcess", nodeId: place.nodeId, workerId: place.workerId, how: "now", reason: "the actor it was meant for has ended" });
+    state.effects.push({
+      kind: "endProcess",
+      nodeId: place.nodeId,
+      workerId: place.workerId,
+      how: "now",
+      reason: "the actor it was meant for has ended",
+    });
     return;
   }
   assert(record.state === "PENDING" || record.state === "RESTARTING", () => record.story.join("; "));
@@ -191,7 +218,11 @@ function placed(state: RegistryState, actorId: ActorId, place: ActorPlace): void
 function unplaceable(state: RegistryState, actorId: ActorId, reason: "unschedulable" | "runtime env", text: string): void {
   const record = state.actors.get(actorId);
   if (record === undefined || record.state === "DEAD") return;
-  becomeDead(state, record, { reason: reason === "runtime env" ? "runtime env failed" : "unschedulable", message: text, cause: null });
+  becomeDead(state, record, {
+    reason: reason === "runtime env" ? "runtime env failed" : "unschedulable",
+    message: text,
+    cause: null,
+  });
 }
 
 function ready(state: RegistryState, event: RegistryEvent & { kind: "ready" }): void {
@@ -200,7 +231,11 @@ function ready(state: RegistryState, event: RegistryEvent & { kind: "ready" }): 
   if (record.state !== "PENDING" && record.state !== "RESTARTING") return;
   if (event.error !== null) {
     endProcess(state, record, "now", "its constructor failed");
-    becomeDead(state, record, { reason: "constructor failed", message: `its constructor failed: ${event.errorText}`, cause: event.error });
+    becomeDead(state, record, {
+      reason: "constructor failed",
+      message: `its constructor failed: ${event.errorText}`,
+      cause: event.error,
+    });
     return;
   }
   becomeAlive(state, record);
@@ -219,7 +254,8 @@ function workerDied(state: RegistryState, workerId: WorkerId, exit: ProcessExit)
 }
 
 function ownerGone(state: RegistryState, ownerId: WorkerId, message: string): void {
-  for (const record of [...(state.byOwner.get(ownerId) ?? [])]) end(state, record.spec.actorId, { reason: "owner died", message, cause: null });
+  for (const record of [...(state.byOwner.get(ownerId) ?? [])])
+    end(state, record.spec.actorId, { reason: "owner died", message, cause: null });
 }
 
 function kill(state: RegistryState, actorId: ActorId, noRestart: boolean): void {
@@ -245,7 +281,8 @@ function outOfScope(state: RegistryState, now: number, actorId: ActorId): void {
 
 function jobEnded(state: RegistryState, jobId: JobId): void {
   for (const record of [...state.actors.values()]) {
-    if (record.spec.jobId === jobId && !record.spec.detached) end(state, record.spec.actorId, { reason: "owner died", message: "its job has ended", cause: null });
+    if (record.spec.jobId === jobId && !record.spec.detached)
+      end(state, record.spec.actorId, { reason: "owner died", message: "its job has ended", cause: null });
   }
 }
 
@@ -292,7 +329,11 @@ function processEnded(state: RegistryState, record: ActorRecord, exit: ProcessEx
   const process = `its process ${exit.pid} ${exit.text}`;
   if (exit.intended) return becomeDead(state, record, { reason: "killed", message: process, cause: null });
   const reason: ActorDeathReason = exit.outOfMemory ? "out of memory" : "out of restarts";
-  crashed(state, record, { reason, message: `${process} and it had no restarts left (maxRestarts: ${record.spec.maxRestarts})`, cause: null });
+  crashed(state, record, {
+    reason,
+    message: `${process} and it had no restarts left (maxRestarts: ${record.spec.maxRestarts})`,
+    cause: null,
+  });
 }
 
 /** Restarts it if it may, else it is dead by `death`. */
@@ -311,7 +352,10 @@ function endProcess(state: RegistryState, record: ActorRecord, how: "finish" | "
 function becomeAlive(state: RegistryState, record: ActorRecord): void {
   move(record, "ALIVE");
   const place = record.place as ActorPlace;
-  state.effects.push({ kind: "settled", actorId: record.spec.actorId, nodeId: place.nodeId }, { kind: "publish", view: viewOf(record) });
+  state.effects.push(
+    { kind: "settled", actorId: record.spec.actorId, nodeId: place.nodeId },
+    { kind: "publish", view: viewOf(record) },
+  );
 }
 
 function becomeRestarting(state: RegistryState, record: ActorRecord, why: string): void {
@@ -351,7 +395,10 @@ function leavePlace(state: RegistryState, record: ActorRecord): void {
 }
 
 function move(record: ActorRecord, to: ActorStateName): void {
-  assert(transitions[record.state].includes(to), () => `actor ${record.spec.actorId} cannot go from ${record.state} to ${to}: ${record.story.join("; ")}`);
+  assert(
+    transitions[record.state].includes(to),
+    () => `actor ${record.spec.actorId} cannot go from ${record.state} to ${to}: ${record.story.join("; ")}`,
+  );
   record.state = to;
   note(record, to);
 }

@@ -3,12 +3,15 @@ import type { LogLine } from "../wire/messages.ts";
 import { foldWindowMs, formatLogLine, LogFolder } from "./log-fold.ts";
 
 const line = (text: string, pid = 1): LogLine => ({ source: "square", pid, stream: "stdout", text });
-const texts = (folded: readonly { line: LogLine; repeated: number }[]): string[] => folded.map((one) => formatLogLine(one, false));
+const texts = (folded: readonly { line: LogLine; repeated: number }[]): string[] =>
+  folded.map((one) => formatLogLine(one, false));
 
 describe("LogFolder", () => {
   it("shows a line once and tells later how often other processes printed it", () => {
     const folder = new LogFolder();
-    expect(texts(folder.push(0, [line("warn", 1), line("warn", 2), line("warn", 3), line("warn", 4)]))).toEqual(["(square pid=1) warn"]);
+    expect(texts(folder.push(0, [line("warn", 1), line("warn", 2), line("warn", 3), line("warn", 4)]))).toEqual([
+      "(square pid=1) warn",
+    ]);
     expect(folder.nextWakeMs()).toBe(foldWindowMs);
     expect(folder.due(foldWindowMs - 1)).toEqual([]);
     expect(texts(folder.due(foldWindowMs))).toEqual(["(square pid=4) warn [repeated 3x]"]);

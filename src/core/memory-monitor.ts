@@ -45,7 +45,12 @@ export function createMemoryMonitor(threshold: number, settleMs: number): Memory
 }
 
 /** Looks at one reading; returns whom to end, if anybody. */
-export function judge(state: MemoryMonitorState, now: number, reading: MemoryReading, candidates: readonly MemoryCandidate[]): MemoryVictim | null {
+export function judge(
+  state: MemoryMonitorState,
+  now: number,
+  reading: MemoryReading,
+  candidates: readonly MemoryCandidate[],
+): MemoryVictim | null {
   const { usedBytes, totalBytes } = reading;
   if (!(totalBytes > 0) || usedBytes / totalBytes <= state.threshold) return null;
   if (state.ending !== null && now - state.endedAtMs < 10 * state.settleMs) return null;

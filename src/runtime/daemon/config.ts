@@ -1,6 +1,7 @@
 /** What a node daemon is told at its start, and the bounds of the daemon in one place. */
 import { totalmem } from "node:os";
 import type { JobId } from "../../base/ids.ts";
+import type { RuntimeEnvSpec } from "../../wire/messages.ts";
 
 export interface DaemonConfig {
   readonly sessionDir: string;
@@ -17,6 +18,8 @@ export interface DaemonConfig {
   readonly logToDriver: boolean;
   readonly clusterId: string;
   readonly workerExecArgv: readonly string[];
+  /** The environment of the whole job: of its first workers, and of every task and actor that asks for no other. */
+  readonly runtimeEnv?: RuntimeEnvSpec | null;
   /** Tests put a script of their own in the place of the worker. */
   readonly workerEntry?: string;
   /** Workers started before anybody asks; default one per CPU. */
@@ -85,7 +88,8 @@ export function readDaemonConfig(env: NodeJS.ProcessEnv): DaemonConfig {
   if (text === undefined) throw new Error(`Cannot start node daemon as no ${daemonConfigVariable} is set`);
   const config = JSON.parse(text) as DaemonConfig;
   for (const name of ["sessionDir", "shmDir", "jobId", "namespace", "driverCwd"] as const) {
-    if (typeof config[name] !== "string" || config[name] === "") throw new Error(`Cannot start node daemon as its configuration has no ${name}`);
+    if (typeof config[name] !== "string" || config[name] === "")
+      throw new Error(`Cannot start node daemon as its configuration has no ${name}`);
   }
   return { ...config, labels: config.labels ?? {}, workerExecArgv: config.workerExecArgv ?? [] };
 }

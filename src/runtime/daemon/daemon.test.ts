@@ -1,11 +1,22 @@
 import { spawn } from "node:child_process";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { Kind } from "../../wire/index.ts";
 import type { SchedulingSpec } from "../../wire/messages.ts";
 import type { DaemonConfig } from "./config.ts";
-import { buildDaemon, command, DaemonUnderTest, fakeDriver, isRunning, leftOvers, newSession, TestPeer, until } from "./testing/daemon-under-test.ts";
+import {
+  buildDaemon,
+  command,
+  DaemonUnderTest,
+  fakeDriver,
+  isRunning,
+  leftOvers,
+  newSession,
+  TestPeer,
+  until,
+} from "./testing/daemon-under-test.ts";
 
 let built: Awaited<ReturnType<typeof buildDaemon>>;
 let daemon: DaemonUnderTest | null = null;
@@ -60,7 +71,12 @@ describe("node daemon: connections", () => {
     const driver = await start();
     await driver.next(Kind.Welcome);
     const { config } = daemon as DaemonUnderTest;
-    expect(driver.welcome).toMatchObject({ jobId: config.jobId, sessionDir: config.sessionDir, namespace: "space", clusterId: "cluster" });
+    expect(driver.welcome).toMatchObject({
+      jobId: config.jobId,
+      sessionDir: config.sessionDir,
+      namespace: "space",
+      clusterId: "cluster",
+    });
     expect(readFileSync(join(config.sessionDir, "daemon.pid"), "utf8")).toMatch(new RegExp(`^${daemon?.process.pid} `));
   });
 
@@ -105,7 +121,11 @@ describe("node daemon: workers", () => {
     expect(exit).toMatchObject({ exitCode: 3, signal: null, intended: false, outOfMemory: false, text: "exited with code 3" });
     const second = await lease(driver);
     void command(second.address, { do: "kill", signal: "SIGKILL" });
-    expect((await driver.next(Kind.WorkerDied, 2))[2]).toMatchObject({ signal: "SIGKILL", intended: false, text: "was killed by SIGKILL" });
+    expect((await driver.next(Kind.WorkerDied, 2))[2]).toMatchObject({
+      signal: "SIGKILL",
+      intended: false,
+      text: "was killed by SIGKILL",
+    });
     await lease(driver);
   });
 
@@ -123,7 +143,10 @@ describe("node daemon: workers", () => {
     const { address, workerId } = await lease(driver);
     const child = await command(address, { do: "child" });
     expect(await driver.ask("killWorker", { workerId, reason: "its task was cancelled by force" })).toBe(true);
-    expect((await driver.next(Kind.WorkerDied))[2]).toMatchObject({ intended: true, text: "was ended: its task was cancelled by force" });
+    expect((await driver.next(Kind.WorkerDied))[2]).toMatchObject({
+      intended: true,
+      text: "was ended: its task was cancelled by force",
+    });
     await until("the worker's child to end", () => !isRunning(child));
   });
 
@@ -135,11 +158,18 @@ describe("node daemon: workers", () => {
     expect(await command(address, { do: "cwd" })).toBe(join(process.cwd(), "src"));
     driver.send([Kind.DefineClass, 2, spec({ runtimeEnv: { workingDir: "/nowhere" } })]);
     driver.send([Kind.Demand, 2, 1, 0]);
-    expect(await driver.next(Kind.Unschedulable)).toEqual([Kind.Unschedulable, 2, "runtime env", expect.stringContaining("/nowhere")]);
+    expect(await driver.next(Kind.Unschedulable)).toEqual([
+      Kind.Unschedulable,
+      2,
+      "runtime env",
+      expect.stringContaining("/nowhere"),
+    ]);
   });
 
   it("ends the newest worker that may run again when memory is short", async () => {
-    const file = join((daemon?.config ?? newSession()).sessionDir, "usage");
+    const dir = mkdtempSync(join(tmpdir(), "shoal-memory-test-"));
+    onTestFinished(() => rmSync(dir, { recursive: true }));
+    const file = join(dir, "usage");
     writeFileSync(file, "10 100");
     const driver = await start({}, { SHOAL_TEST_MEMORY_USAGE_FILE: file, SHOAL_MEMORY_MONITOR_MS: "20" });
     await lease(driver, 1, { retriable: false, label: "precious" });
@@ -161,10 +191,18 @@ describe("node daemon: output", () => {
     await command(address, { do: "printError", text: "bad\n" });
     await driver.ask("flushLogs", {});
     const lines = driver.logs.map(({ source, stream, text }) => [source, stream, text]);
-    expect(lines).toEqual(expect.arrayContaining([["square", "stdout", "one"], ["square", "stdout", "two"], ["worker", "stderr", "bad"]]));
+    expect(lines).toEqual(
+      expect.arrayContaining([
+        ["square", "stdout", "one"],
+        ["square", "stdout", "two"],
+        ["worker", "stderr", "bad"],
+      ]),
+    );
     await command(address, { do: "exit", code: 0 }).catch(() => {});
     await driver.next(Kind.WorkerDied);
-    await until("the last line, which had no end", () => driver.logs.some(({ source, text }) => source === "cube" && text === "three"));
+    await until("the last line, which had no end", () =>
+      driver.logs.some(({ source, text }) => source === "cube" && text === "three"),
+    );
     const out = join((daemon as DaemonUnderTest).config.sessionDir, "logs", `worker-${workerId}.out`);
     await until("the file to hold all lines", () => readFileSync(out, "utf8") === "one\ntwo\nthree\n");
   });
@@ -182,8 +220,12 @@ describe("node daemon: output", () => {
 describe("node daemon: the end of a session", () => {
   async function killedDriver(mode: string): Promise<void> {
     const config = newSession();
-    const driver = spawn(process.execPath, [fakeDriver, built.entry, JSON.stringify(config), mode], { stdio: ["ignore", "pipe", "inherit"] });
-    const pids = await new Promise<number[]>((resolve) => driver.stdout.once("data", (chunk: Buffer) => resolve(chunk.toString().trim().split(" ").map(Number))));
+    const driver = spawn(process.execPath, [fakeDriver, built.entry, JSON.stringify(config), mode], {
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    const pids = await new Promise<number[]>((resolve) =>
+      driver.stdout.once("data", (chunk: Buffer) => resolve(chunk.toString().trim().split(" ").map(Number))),
+    );
     expect(existsSync(config.shmDir)).toBe(true);
     driver.kill("SIGKILL");
     const killedAt = Date.now();

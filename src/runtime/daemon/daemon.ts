@@ -7,7 +7,7 @@
 import { createServer, type Server, type Socket } from "node:net";
 import { totalmem } from "node:os";
 import { join } from "node:path";
-import { type JobId, type LeaseId, newJobId, newNodeId, type NodeId, type WorkerId } from "../../base/ids.ts";
+import { type JobId, type LeaseId, type NodeId, newJobId, newNodeId, type WorkerId } from "../../base/ids.ts";
 import type { ActorPlace } from "../../core/actor-registry-events.ts";
 import type { SchedulerEffect } from "../../core/scheduler-events.ts";
 import { Kind, protocolVersion } from "../../wire/index.ts";
@@ -19,6 +19,7 @@ import type { Client } from "./client.ts";
 import type { DaemonConfig } from "./config.ts";
 import { DaemonLog } from "./daemon-log.ts";
 import { EventDrain } from "./event-drain.ts";
+import { JobEnvs } from "./job-env.ts";
 import { LeaseBook } from "./lease-book.ts";
 import { LocalNode } from "./local-node.ts";
 import { LogHub } from "./log-hub.ts";
@@ -39,6 +40,7 @@ export class Daemon {
   readonly socketPath: string;
   readonly clients = new Map<WorkerId, Client>();
   readonly jobs = new Map<JobId, Mutable<JobView>>();
+  readonly jobEnvs = new JobEnvs();
   readonly leases = new LeaseBook();
   readonly logs = new LogHub();
   readonly taskEvents = new TaskEvents();
@@ -70,7 +72,9 @@ export class Daemon {
     // `memory` is for scheduling only: what is left beside the object store, unless the user said otherwise.
     const memory = Math.max(0, Math.floor(totalmem() - config.objectStoreMemory));
     const resources = { memory, ...config.resources, [`node:${this.nodeId}`]: 1, "node:__internal_head__": 1 };
-    this.scheduling = new Scheduling({ nodeId: this.nodeId, resources, labels: config.labels }, (effect) => this.carryOut(effect));
+    this.scheduling = new Scheduling({ nodeId: this.nodeId, resources, labels: config.labels }, (effect) =>
+      this.carryOut(effect),
+    );
     this.head = new Head(new MemoryControlStore());
     this.head.addNode(new LocalNode(this));
     this.eventDrain = new EventDrain(this.clients);
@@ -81,6 +85,7 @@ export class Daemon {
   /** Starts the first workers and listens; resolves when processes can connect. */
   start(): Promise<void> {
     const { jobId, namespace, driverPid } = this.config;
+    this.jobEnvs.set(jobId, this.config.runtimeEnv ?? null);
     this.startJob(jobId, namespace, driverPid, this.config.prestart ?? Math.max(1, Math.floor(this.config.resources.CPU ?? 1)));
     const server = createServer((socket) => this.accept(socket));
     this.server = server;
@@ -114,7 +119,8 @@ export class Daemon {
     this.scheduling.close();
     this.head.close();
     this.memoryWatch.close();
-    if (tellDrivers) for (const client of this.clients.values()) if (client.role === "driver") client.link.send([Kind.Exit, reason]);
+    if (tellDrivers)
+      for (const client of this.clients.values()) if (client.role === "driver") client.link.send([Kind.Exit, reason]);
     for (const client of this.clients.values()) client.link.flush();
     await this.pool.close(500);
     this.logs.flush();
@@ -183,10 +189,13 @@ export class Daemon {
   }
 
   private refusalOf(hello: HelloInfo): string | null {
-    if (typeof hello !== "object" || hello === null || typeof hello.id !== "string" || typeof hello.pid !== "number") return "Cannot read a hello without id and pid";
-    if (hello.version !== protocolVersion) return `Cannot connect to node daemon as it speaks protocol ${protocolVersion} and this process speaks ${hello.version}`;
+    if (typeof hello !== "object" || hello === null || typeof hello.id !== "string" || typeof hello.pid !== "number")
+      return "Cannot read a hello without id and pid";
+    if (hello.version !== protocolVersion)
+      return `Cannot connect to node daemon as it speaks protocol ${protocolVersion} and this process speaks ${hello.version}`;
     if (this.clients.has(hello.id)) return `Cannot connect as ${hello.id}: that process is connected already`;
-    if (hello.role === "worker" && this.pool.get(hello.id)?.introduced !== false) return `Cannot connect as worker ${hello.id}: this daemon has not started it`;
+    if (hello.role === "worker" && this.pool.get(hello.id)?.introduced !== false)
+      return `Cannot connect as worker ${hello.id}: this daemon has not started it`;
     return null;
   }
 
@@ -197,6 +206,7 @@ export class Daemon {
 
   private driverConnected(client: Client, hello: HelloInfo): void {
     this.log.line(`driver ${client.pid} connected for job ${client.jobId}`);
+    this.jobEnvs.set(client.jobId, hello.runtimeEnv);
     if (!this.jobs.has(client.jobId)) this.startJob(client.jobId, client.namespace, client.pid, 0);
     if (hello.logToDriver && this.config.logToDriver !== false) this.logs.addDriver(client.jobId, client.link);
     else this.logs.endJob(client.jobId);
@@ -254,7 +264,13 @@ export class Daemon {
       case Kind.DefineClass:
         return this.defineClass(client, message[1], message[2]);
       case Kind.Demand:
-        return this.scheduling.dispatch({ kind: "demand", ownerId: client.id, classId: message[1], wanted: message[2], grantsSeen: message[3] });
+        return this.scheduling.dispatch({
+          kind: "demand",
+          ownerId: client.id,
+          classId: message[1],
+          wanted: message[2],
+          grantsSeen: message[3],
+        });
       case Kind.ReturnLease:
         this.leases.remove(message[1]);
         return this.scheduling.dispatch({ kind: "returnLease", ownerId: client.id, leaseId: message[1] });
@@ -280,7 +296,8 @@ export class Daemon {
         client.worker?.stays();
         return this.scheduling.dispatch({ kind: "workerStays", workerId: client.id });
       case Kind.Progress:
-        for (const other of this.clients.values()) if (other.role === "driver" && other.jobId === client.jobId) other.link.send(message);
+        for (const other of this.clients.values())
+          if (other.role === "driver" && other.jobId === client.jobId) other.link.send(message);
         return;
       default:
         client.link.fail(`Cannot understand message of kind ${message[0]}`);
@@ -297,7 +314,13 @@ export class Daemon {
     const known = this.classes.get(client.id);
     if (known === undefined) this.classes.set(client.id, new Map([[classId, spec]]));
     else known.set(classId, spec);
-    this.scheduling.dispatch({ kind: "defineClass", ownerId: client.id, jobId: client.jobId, classId, spec });
+    this.scheduling.dispatch({
+      kind: "defineClass",
+      ownerId: client.id,
+      jobId: client.jobId,
+      classId,
+      spec: this.jobEnvs.toScheduler(client.jobId, spec),
+    });
   }
 
   private answer(client: Client, id: number, method: string, params: unknown): void {
@@ -340,7 +363,7 @@ export class Daemon {
   private carryOut(effect: SchedulerEffect): void {
     switch (effect.kind) {
       case "startWorker":
-        return this.pool.start(effect.token, effect.jobId, effect.runtimeEnv);
+        return this.pool.start(effect.token, effect.jobId, this.jobEnvs.toWorker(effect.jobId, effect.runtimeEnv));
       case "stopWorker":
         return this.stopWorker(effect.workerId, effect.reason);
       case "tryExit":
@@ -354,8 +377,15 @@ export class Daemon {
         return this.send(effect.ownerId, [Kind.Unschedulable, effect.classId, effect.reason, effect.text]);
       case "actorPlaced": {
         const worker = this.pool.get(effect.workerId);
-        if (worker === undefined) return this.log.line(`actor ${effect.actorId} was placed in worker ${effect.workerId}, which is gone`);
-        const place: ActorPlace = { nodeId: this.nodeId, workerId: effect.workerId, address: worker.address, pid: worker.pid, gpuIds: effect.gpuIds };
+        if (worker === undefined)
+          return this.log.line(`actor ${effect.actorId} was placed in worker ${effect.workerId}, which is gone`);
+        const place: ActorPlace = {
+          nodeId: this.nodeId,
+          workerId: effect.workerId,
+          address: worker.address,
+          pid: worker.pid,
+          gpuIds: effect.gpuIds,
+        };
         return this.head.onActorPlaced(effect.actorId, place);
       }
       case "actorUnplaceable":
@@ -373,7 +403,14 @@ export class Daemon {
     const worker = this.pool.get(workerId);
     if (worker === undefined) return this.log.line(`lease ${leaseId} was granted on worker ${workerId}, which is gone`);
     const spec = this.classes.get(ownerId)?.get(classId);
-    this.leases.add({ leaseId, ownerId, workerId, grantedAtMs: Date.now(), label: spec?.label ?? "task", retriable: spec?.retriable ?? true });
+    this.leases.add({
+      leaseId,
+      ownerId,
+      workerId,
+      grantedAtMs: Date.now(),
+      label: spec?.label ?? "task",
+      retriable: spec?.retriable ?? true,
+    });
     this.send(ownerId, [Kind.Lease, classId, leaseId, workerId, worker.address, gpuIds, this.nodeId]);
   }
 
@@ -384,6 +421,7 @@ export class Daemon {
 
   private warn(jobId: JobId | null, text: string): void {
     this.log.line(`warning: ${text}`);
-    for (const client of this.clients.values()) if (client.role === "driver" && (jobId === null || client.jobId === jobId)) client.link.send([Kind.Warning, text]);
+    for (const client of this.clients.values())
+      if (client.role === "driver" && (jobId === null || client.jobId === jobId)) client.link.send([Kind.Warning, text]);
   }
 }

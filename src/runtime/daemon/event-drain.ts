@@ -21,7 +21,9 @@ export class EventDrain {
   }
 
   drain(jobId: JobId | undefined): Promise<void> {
-    const asked = [...this.clients.values()].filter((client) => client.role !== "tool" && (jobId === undefined || client.jobId === jobId));
+    const asked = [...this.clients.values()].filter(
+      (client) => client.role !== "tool" && (jobId === undefined || client.jobId === jobId),
+    );
     if (asked.length === 0) return Promise.resolve();
     const id = this.next++;
     return new Promise((resolve) => {

@@ -19,7 +19,10 @@ export async function flushLogs(daemon: Daemon): Promise<void> {
     await turn();
   }
   daemon.logs.flush();
-  await Promise.race([Promise.all([...daemon.pool.all()].map((worker) => worker.output?.flushFiles())), once(AbortSignal.timeout(flushMs), "abort")]);
+  await Promise.race([
+    Promise.all([...daemon.pool.all()].map((worker) => worker.output?.flushFiles())),
+    once(AbortSignal.timeout(flushMs), "abort"),
+  ]);
 }
 
 function chunks(daemon: Daemon): number {

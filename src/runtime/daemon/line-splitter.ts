@@ -42,7 +42,7 @@ export class LineSplitter {
       const start = data.indexOf(mark, at);
       if (start < 0) break;
       const end = data.indexOf(mark, start + 1);
-      if (end < 0 && data.length - start <= nameLengthMax) {
+      if (end < 0 && data.length - start <= nameLengthMax && !data.includes("\n", start)) {
         // The rest of the marker is on its way.
         this.lines(data.slice(at, start));
         this.partial += data.slice(start);
@@ -74,7 +74,8 @@ export class LineSplitter {
   }
 
   private line(text: string): void {
-    for (let at = 0; at === 0 || at < text.length; at += logLineBytesMax) this.onLine(this.source, text.slice(at, at + logLineBytesMax));
+    for (let at = 0; at === 0 || at < text.length; at += logLineBytesMax)
+      this.onLine(this.source, text.slice(at, at + logLineBytesMax));
   }
 
   private flushPartial(): void {

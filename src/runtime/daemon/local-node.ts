@@ -18,7 +18,13 @@ export class LocalNode implements HeadNode {
   }
 
   placeActor({ actorId, jobId, placement, lifetimeResources }: ActorSpec): void {
-    this.daemon.scheduling.dispatch({ kind: "placeActor", actorId, jobId, placement, lifetimeResources });
+    this.daemon.scheduling.dispatch({
+      kind: "placeActor",
+      actorId,
+      jobId,
+      placement: this.daemon.jobEnvs.toScheduler(jobId, placement),
+      lifetimeResources,
+    });
   }
 
   unplaceActor(actorId: ActorId): void {

@@ -23,7 +23,8 @@ async function main(): Promise<void> {
   }
   const workerEntry = config.workerEntry ?? fileURLToPath(new URL("./worker.js", import.meta.url));
   const daemon = new Daemon(config, workerEntry, (reason, orderly) => end(daemon, reason, orderly, 0));
-  for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const) process.on(signal, () => end(daemon, `the daemon was sent ${signal}`, false, 0));
+  for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const)
+    process.on(signal, () => end(daemon, `the daemon was sent ${signal}`, false, 0));
   process.on("uncaughtException", (error) => failed(daemon, error));
   process.on("unhandledRejection", (error) => failed(daemon, error));
   try {

@@ -1,6 +1,12 @@
 /** Measures memory a few times a second and ends a worker when the policy (core/memory-monitor.ts) says so, before the system picks one of its own. */
 import type { WorkerId } from "../../base/ids.ts";
-import { createMemoryMonitor, judge, type MemoryCandidate, type MemoryMonitorState, workerGone } from "../../core/memory-monitor.ts";
+import {
+  createMemoryMonitor,
+  judge,
+  type MemoryCandidate,
+  type MemoryMonitorState,
+  workerGone,
+} from "../../core/memory-monitor.ts";
 import type { Daemon } from "./daemon.ts";
 import { readMemory } from "./memory-usage.ts";
 
@@ -66,7 +72,14 @@ function candidates(daemon: Daemon): MemoryCandidate[] {
     if (workerId === null || pid === null) continue;
     const worker = daemon.pool.get(workerId);
     if (worker === undefined || worker.isEnding) continue;
-    found.set(workerId, { workerId, pid, label: `actor ${className} ${actorId}`, kind: "actor", retriable: restartsLeft !== 0, sinceMs: worker.startedMs });
+    found.set(workerId, {
+      workerId,
+      pid,
+      label: `actor ${className} ${actorId}`,
+      kind: "actor",
+      retriable: restartsLeft !== 0,
+      sinceMs: worker.startedMs,
+    });
   }
   return [...found.values()];
 }

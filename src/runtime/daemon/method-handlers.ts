@@ -24,7 +24,9 @@ export function createMethodHandlers(daemon: Daemon): MethodHandlers<Client> {
       return null;
     },
     listActors: ({ namespace, all }) =>
-      head.listActors().filter((view) => (all === true || view.state !== "DEAD") && (namespace === undefined || view.namespace === namespace)),
+      head
+        .listActors()
+        .filter((view) => (all === true || view.state !== "DEAD") && (namespace === undefined || view.namespace === namespace)),
 
     createPlacementGroup: (spec) => head.createGroup(spec),
     removePlacementGroup({ groupId }) {
@@ -75,7 +77,8 @@ export function toWireError(error: unknown): WireError {
   if (!(error instanceof Error)) return { message: String(error) };
   if (!isShoalError(error)) return { message: error.message };
   const fields: Record<string, unknown> = {};
-  for (const [name, value] of Object.entries(error)) if (name !== "code" && name !== "retryable" && name !== "name") fields[name] = value;
+  for (const [name, value] of Object.entries(error))
+    if (name !== "code" && name !== "retryable" && name !== "name") fields[name] = value;
   return { name: error.name, code: error.code, message: error.message, fields };
 }
 
@@ -128,8 +131,24 @@ async function workers(daemon: Daemon): Promise<WorkerView[]> {
   return Promise.all(
     [...daemon.pool.all()].map(async (worker) => {
       const actorId = daemon.clients.get(worker.workerId)?.actorId ?? null;
-      const state = worker.isEnding ? "ending" : !worker.introduced ? "starting" : actorId !== null ? "actor" : leased.has(worker.workerId) ? "leased" : "idle";
-      return { workerId: worker.workerId, pid: worker.pid, jobId: worker.jobId, state, actorId, startedMs: worker.startedMs, residentBytes: await residentBytes(worker.pid) };
+      const state = worker.isEnding
+        ? "ending"
+        : !worker.introduced
+          ? "starting"
+          : actorId !== null
+            ? "actor"
+            : leased.has(worker.workerId)
+              ? "leased"
+              : "idle";
+      return {
+        workerId: worker.workerId,
+        pid: worker.pid,
+        jobId: worker.jobId,
+        state,
+        actorId,
+        startedMs: worker.startedMs,
+        residentBytes: await residentBytes(worker.pid),
+      };
     }),
   );
 }

@@ -116,4 +116,3 @@ export type MethodResult<M extends MethodName> = ReturnType<DaemonMethods[M]>;
 export type MethodHandlers<Caller> = {
   readonly [M in MethodName]: (params: MethodParams<M>, caller: Caller) => MethodResult<M> | Promise<MethodResult<M>>;
 };
-

@@ -48,12 +48,16 @@ export class RuntimeEnvs {
   private workingDir(spec: RuntimeEnvSpec | null): string {
     if (spec?.workingDir === undefined) return this.defaultCwd;
     const dir = resolve(this.defaultCwd, spec.workingDir);
-    if (!statSync(dir, { throwIfNoEntry: false })?.isDirectory()) throw new Error(`Cannot use '${spec.workingDir}' as working directory as it is not a directory: ${dir}`);
+    if (!statSync(dir, { throwIfNoEntry: false })?.isDirectory())
+      throw new Error(`Cannot use '${spec.workingDir}' as working directory as it is not a directory: ${dir}`);
     return dir;
   }
 
   private install(packages: readonly string[], timeoutMs: number): Promise<string> {
-    const hash = createHash("sha256").update(JSON.stringify([...packages].sort())).digest("hex").slice(0, 16);
+    const hash = createHash("sha256")
+      .update(JSON.stringify([...packages].sort()))
+      .digest("hex")
+      .slice(0, 16);
     const known = this.installs.get(hash);
     if (known !== undefined) return known;
     const installing = this.runNpm(packages, hash, timeoutMs);
@@ -83,7 +87,10 @@ export class RuntimeEnvs {
         timedOut = true;
         killGroup(child.pid ?? 0);
       }, timeoutMs);
-      const failed = (why: string): void => reject(new Error(`Cannot install npm packages ${packages.join(", ")}: ${why}${output === "" ? "" : `\n${output.trim()}`}`));
+      const failed = (why: string): void =>
+        reject(
+          new Error(`Cannot install npm packages ${packages.join(", ")}: ${why}${output === "" ? "" : `\n${output.trim()}`}`),
+        );
       child.once("error", (error) => {
         clearTimeout(timer);
         failed(error.message);
@@ -92,7 +99,12 @@ export class RuntimeEnvs {
         clearTimeout(timer);
         this.running.delete(child.pid ?? 0);
         if (code === 0) resolve(join(prefix, "node_modules"));
-        else failed(timedOut ? `npm was not through after ${timeoutMs} ms` : `npm ${signal === null ? `exited with code ${code}` : `was killed by ${signal}`}`);
+        else
+          failed(
+            timedOut
+              ? `npm was not through after ${timeoutMs} ms`
+              : `npm ${signal === null ? `exited with code ${code}` : `was killed by ${signal}`}`,
+          );
       });
     });
   }

@@ -1,8 +1,15 @@
 /** The worker processes of a node: started when the scheduler asks, known by id, told about when they end. */
 import { join } from "node:path";
-import { newWorkerId, type JobId, type NodeId, type WorkerId } from "../../base/ids.ts";
+import { type JobId, type NodeId, newWorkerId, type WorkerId } from "../../base/ids.ts";
 import type { ProcessExit, RuntimeEnvSpec } from "../../wire/messages.ts";
-import { type DaemonConfig, daemonConfigVariable, type WorkerConfig, workerConfigVariable, workerConnectMs, workerHeapMb } from "./config.ts";
+import {
+  type DaemonConfig,
+  daemonConfigVariable,
+  type WorkerConfig,
+  workerConfigVariable,
+  workerConnectMs,
+  workerHeapMb,
+} from "./config.ts";
 import { type PreparedEnv, RuntimeEnvs } from "./runtime-envs.ts";
 import type { LogSink } from "./worker-output.ts";
 import { WorkerProcess } from "./worker-process.ts";
@@ -40,7 +47,8 @@ export class WorkerPool {
   }
 
   start(token: number, jobId: JobId, runtimeEnv: RuntimeEnvSpec | null): void {
-    const failed = (error: unknown): void => this.handlers.startFailed(token, true, error instanceof Error ? error.message : String(error));
+    const failed = (error: unknown): void =>
+      this.handlers.startFailed(token, true, error instanceof Error ? error.message : String(error));
     let prepared: PreparedEnv | Promise<PreparedEnv>;
     try {
       prepared = this.envs.prepare(runtimeEnv);
@@ -80,7 +88,17 @@ export class WorkerPool {
     if (this.closed) return;
     const { sessionDir, shmDir, namespace, workerExecArgv } = this.config;
     const workerId = newWorkerId();
-    const config: WorkerConfig = { sessionDir, shmDir, daemonSocket: this.socketPath, workerId, jobId, nodeId: this.nodeId, namespace, runtimeEnv, npmDir: prepared.npmDir };
+    const config: WorkerConfig = {
+      sessionDir,
+      shmDir,
+      daemonSocket: this.socketPath,
+      workerId,
+      jobId,
+      nodeId: this.nodeId,
+      namespace,
+      runtimeEnv,
+      npmDir: prepared.npmDir,
+    };
     const worker = new WorkerProcess(
       {
         workerId,
@@ -110,7 +128,12 @@ export class WorkerPool {
       return;
     }
     if (worker.introduced) this.handlers.ended(worker, exit);
-    else this.handlers.startFailed(worker.token, false, `the worker process ${exit.pid} ${exit.text} before it was ready${tailOf(worker)}`);
+    else
+      this.handlers.startFailed(
+        worker.token,
+        false,
+        `the worker process ${exit.pid} ${exit.text} before it was ready${tailOf(worker)}`,
+      );
   }
 }
 
@@ -126,7 +149,8 @@ function tailOf(worker: WorkerProcess): string {
 function workerEnvironment(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   const kept: NodeJS.ProcessEnv = {};
   for (const [name, value] of Object.entries(env)) {
-    if (name === "NODE_OPTIONS" || name === "NODE_V8_COVERAGE" || name === "NODE_CHANNEL_FD" || name === "NODE_UNIQUE_ID") continue;
+    if (name === "NODE_OPTIONS" || name === "NODE_V8_COVERAGE" || name === "NODE_CHANNEL_FD" || name === "NODE_UNIQUE_ID")
+      continue;
     if (name.startsWith("VITEST") || name === daemonConfigVariable || name === workerConfigVariable) continue;
     kept[name] = value;
   }

@@ -52,10 +52,18 @@ export class WorkerProcess {
     this.heapMb = launch.heapMb;
     this.onOver = onOver;
     const args = [...launch.execArgv, `--max-old-space-size=${launch.heapMb}`, launch.entry];
-    this.child = spawn(process.execPath, args, { cwd: launch.cwd, env: launch.env, stdio: ["ignore", "pipe", "pipe"], detached: true });
+    this.child = spawn(process.execPath, args, {
+      cwd: launch.cwd,
+      env: launch.env,
+      stdio: ["ignore", "pipe", "pipe"],
+      detached: true,
+    });
     const { pid, stdout, stderr } = this.child;
     this.child.once("error", (error) => this.ended(null, null, `could not be started: ${error.message}`));
-    this.output = pid === undefined ? null : new WorkerOutput(launch.logsDir, launch.workerId, pid, stdout as Readable, stderr as Readable, sink);
+    this.output =
+      pid === undefined
+        ? null
+        : new WorkerOutput(launch.logsDir, launch.workerId, pid, stdout as Readable, stderr as Readable, sink);
     this.child.once("exit", (code, signal) => this.exited(code, signal));
   }
 
@@ -112,15 +120,32 @@ export class WorkerProcess {
     this.onOver({ pid: this.pid, exitCode, signal, ...this.explain(exitCode, signal, failure) });
   }
 
-  private explain(exitCode: number | null, signal: NodeJS.Signals | null, failure: string | null): { outOfMemory: boolean; intended: boolean; text: string } {
+  private explain(
+    exitCode: number | null,
+    signal: NodeJS.Signals | null,
+    failure: string | null,
+  ): { outOfMemory: boolean; intended: boolean; text: string } {
     if (failure !== null) return { outOfMemory: false, intended: false, text: failure };
     const aborted = signal === "SIGABRT" || exitCode === 134;
     if (aborted && this.output?.stderrTail.includes("JavaScript heap out of memory")) {
-      return { outOfMemory: true, intended: false, text: `ran out of JavaScript heap at its limit of ${this.heapMb} MiB (SHOAL_WORKER_HEAP_MB sets it)` };
+      return {
+        outOfMemory: true,
+        intended: false,
+        text: `ran out of JavaScript heap at its limit of ${this.heapMb} MiB (SHOAL_WORKER_HEAP_MB sets it)`,
+      };
     }
     const end = this.endReason;
-    if (end !== null && (this.forced || exitCode === 0)) return { outOfMemory: end.outOfMemory, intended: end.intended, text: end.outOfMemory ? end.text : `was ended: ${end.text}` };
-    return { outOfMemory: false, intended: false, text: signal === null ? `exited with code ${exitCode}` : `was killed by ${signal}` };
+    if (end !== null && (this.forced || exitCode === 0))
+      return {
+        outOfMemory: end.outOfMemory,
+        intended: end.intended,
+        text: end.outOfMemory ? end.text : `was ended: ${end.text}`,
+      };
+    return {
+      outOfMemory: false,
+      intended: false,
+      text: signal === null ? `exited with code ${exitCode}` : `was killed by ${signal}`,
+    };
   }
 }
 

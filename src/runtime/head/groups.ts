@@ -50,7 +50,9 @@ export class Groups {
 
   /** Groups that end with the job. */
   ofJob(jobId: JobId): PlacementGroupId[] {
-    return [...this.records.values()].filter(({ spec, state }) => spec.jobId === jobId && !spec.detached && state !== "REMOVED").map(({ spec }) => spec.groupId);
+    return [...this.records.values()]
+      .filter(({ spec, state }) => spec.jobId === jobId && !spec.detached && state !== "REMOVED")
+      .map(({ spec }) => spec.groupId);
   }
 
   /** Calls `done` now or when the group is created or removed. False when it is unknown. */
@@ -87,5 +89,12 @@ function settle(record: GroupRecord): void {
 }
 
 function view({ spec, state }: GroupRecord): GroupView {
-  return { groupId: spec.groupId, name: spec.name, state, bundles: spec.bundles, strategy: spec.strategy, detached: spec.detached };
+  return {
+    groupId: spec.groupId,
+    name: spec.name,
+    state,
+    bundles: spec.bundles,
+    strategy: spec.strategy,
+    detached: spec.detached,
+  };
 }

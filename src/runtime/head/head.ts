@@ -52,12 +52,15 @@ export class Head {
     if (created === null) throw new Error(`Cannot create actor ${spec.actorId} as the registry is busy`);
     if (created.outcome === "taken") {
       const { name, namespace, actorId, className } = created.view;
-      throw new ActorAlreadyExistsError(`Cannot create actor '${name}' in namespace '${namespace}' as the name is taken by ${className} ${actorId}`, {
-        actorName: name as string,
-        namespace,
-        actorId,
-        actorClass: className,
-      });
+      throw new ActorAlreadyExistsError(
+        `Cannot create actor '${name}' in namespace '${namespace}' as the name is taken by ${className} ${actorId}`,
+        {
+          actorName: name as string,
+          namespace,
+          actorId,
+          actorClass: className,
+        },
+      );
     }
     this.subscribe(created.view.actorId, from);
     return this.actor(created.view.actorId) as ActorView;
@@ -164,7 +167,8 @@ export class Head {
 
   whenGroupSettled(groupId: PlacementGroupId): Promise<GroupView> {
     return new Promise((resolve, reject) => {
-      if (!this.groups.whenSettled(groupId, resolve)) reject(new Error(`Cannot wait for placement group ${groupId} as there is none of that id`));
+      if (!this.groups.whenSettled(groupId, resolve))
+        reject(new Error(`Cannot wait for placement group ${groupId} as there is none of that id`));
     });
   }
 

@@ -1,6 +1,6 @@
 /** A real daemon process with real sockets and stand-in workers, for tests that run in the place of its driver. */
 import { type ChildProcess, spawn } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { connect } from "node:net";
 import { tmpdir, userInfo } from "node:os";
 import { basename, join } from "node:path";
@@ -65,19 +65,20 @@ export function leftOvers({ sessionDir, shmDir }: DaemonConfig): string[] {
   return [sessionDir, shmDir].filter((path) => existsSync(path));
 }
 
+/** A process that has ended and waits to be reaped by its parent does not run. */
 export function isRunning(pid: number): boolean {
   try {
-    process.kill(pid, 0);
-    return true;
+    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+    return !/^[ZX]/.test(stat.slice(stat.lastIndexOf(")") + 2));
   } catch {
     return false;
   }
 }
 
 /** Resolves when `condition` holds; looks again after every turn of a short timer. Rejects after ten seconds. */
-export async function until(what: string, condition: () => unknown): Promise<void> {
+export async function until(what: string, condition: () => unknown | Promise<unknown>): Promise<void> {
   const end = Date.now() + 10_000;
-  while (!condition()) {
+  while (!(await condition())) {
     if (Date.now() > end) throw new Error(`Cannot go on as this did not come true: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
@@ -142,7 +143,10 @@ export class TestPeer {
   }
 
   private receive(message: FromDaemon): void {
-    if (message[0] === Kind.Response) this.requests.settle(message[1], message[2], message[3], (value) => Object.assign(new Error((value as WireError).message), value));
+    if (message[0] === Kind.Response)
+      this.requests.settle(message[1], message[2], message[3], (value) =>
+        Object.assign(new Error((value as WireError).message), value),
+      );
     else this.messages.push(message);
     if (message[0] === Kind.Welcome) this.welcome = message[1];
     if (message[0] === Kind.Log) this.logs.push(...message[1]);

@@ -12,7 +12,17 @@ const daemon = spawn(process.execPath, [daemonEntry], {
 daemon.unref();
 daemon.stdio[3].once("data", () => {
   if (mode === "never connects") return console.log(daemon.pid);
-  const hello = { version: 1, role: "driver", id: "d".repeat(16), pid: process.pid, jobId: "", namespace: "", address: "", runtimeEnv: null, logToDriver: true };
+  const hello = {
+    version: 1,
+    role: "driver",
+    id: "d".repeat(16),
+    pid: process.pid,
+    jobId: "",
+    namespace: "",
+    address: "",
+    runtimeEnv: null,
+    logToDriver: true,
+  };
   const send = connectToDaemon(`${config.sessionDir}/sockets/daemon.sock`, hello, onMessage, () => process.exit(0));
   const ask = () => send([4, 1, "listWorkers", {}]);
   ask();
