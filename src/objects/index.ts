@@ -1,9 +1,9 @@
 /** Shared-memory objects of one node: the store each process opens, and the daemon's part of it. */
 export { type ObjectSource, ObjectStore, type ObjectStoreOptions, type ObjectStoreStats } from "./object-store.ts";
-export { SegmentMissing } from "./private-view.ts";
+export { SegmentMissing } from "./private-views.ts";
 export type { ObjectWriter } from "./segment-writer.ts";
 export { markInUse, sweepStaleSessions } from "./session-mark.ts";
 export type { Spilled } from "./spiller.ts";
-export { sharedMemoryRoot } from "./store-limit.ts";
+export { defaultStoreBytes, sharedMemoryRoot } from "./store-limit.ts";
 export { StoreManager, type StoreManagerOptions, type StoreStats } from "./store-manager.ts";
 export type { Location } from "./types.ts";

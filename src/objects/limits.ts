@@ -46,3 +46,12 @@ export const shmHeadroomFraction = 0.05;
 
 /** Milliseconds a session's directory may exist without the mark of its daemon before it counts as left behind. */
 export const unmarkedSessionMs = 60_000;
+
+/** Files of which a process keeps a descriptor open for its views. At it: the oldest is closed, which its mappings do not need, and the next view of that file opens it again. */
+export const viewedFilesOpenMax = 256;
+
+/**
+ * Views a process has mapped at once. The kernel allows 65,530 mappings a process by default, of which the JavaScript engine needs some, and
+ * ends the process when refused. At it: further views are copies.
+ */
+export const viewsMax = 32_000;

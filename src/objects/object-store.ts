@@ -2,21 +2,21 @@
  * One process's door to the node's shared-memory objects: puts, private views, frees.
  *
  * Everything here is synchronous and asks no other process. What must be agreed between processes is agreed through the kernel: names
- * (segment-name.ts), locks (private-view.ts) and the shared counters (accounting.ts). The store's limit is never passed: bytes are
+ * (segment-name.ts), locks (private-views.ts) and the shared counters (accounting.ts). The store's limit is never passed: bytes are
  * reserved before a file is made, and what does not fit goes to disk at once, where the same mapping serves it.
  *
  * Not for ownership: when an object may be freed is the runtime's business, and freeing too early is a bug there, although it shows
  * here as SegmentMissing and never as another object's bytes.
  */
-import { openSync } from "node:fs";
+import { openSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { OutOfDiskError } from "../base/errors.ts";
 import { Accounting } from "./accounting.ts";
 import { objectBytesMax, pressureFraction, pressureIntervalMs, slabBytes } from "./limits.ts";
 import { type Mapping, native, roundUp } from "./native.ts";
-import { mapPrivate } from "./private-view.ts";
+import { PrivateViews } from "./private-views.ts";
 import { endDeadSegment, freeSegment, reclaimWarm, type StoreFiles, unlinkIfThere } from "./segment-files.ts";
-import { parseSegmentName, segmentName, temporaryPrefix } from "./segment-name.ts";
+import { deadPrefix, parseSegmentName, segmentName, temporaryPrefix } from "./segment-name.ts";
 import { type ObjectWriter, SegmentWriter } from "./segment-writer.ts";
 import { Slabs } from "./slabs.ts";
 import type { Location } from "./types.ts";
@@ -37,7 +37,7 @@ export interface ObjectSource {
   /** Writes the flat form into `target`. */
   writeTo(target: Uint8Array): void;
   /**
-   * The flat form as pieces in ascending order, with gaps of less than 64 bytes. Where given, a fresh segment is written without
+   * The flat form as pieces in ascending order, with gaps of less than a page. Where given, a fresh segment is written without
    * mapping it, which is several times faster.
    */
   parts?(): Iterable<{ readonly offset: number; readonly bytes: Uint8Array }>;
@@ -60,9 +60,8 @@ export class ObjectStore {
   readonly #onPressure: () => void;
   readonly #pool: WarmPool;
   readonly #slabs: Slabs;
+  readonly #views: PrivateViews;
   #pressedAt = Number.NEGATIVE_INFINITY;
-  #views = 0;
-  #viewBytes = 0;
   #closed = false;
 
   /** Opens the store of the node whose daemon made `shmDir`. Throws when there is none. */
@@ -72,6 +71,7 @@ export class ObjectStore {
     this.#selfId = selfId;
     this.#onPressure = options.onPressure ?? (() => {});
     this.#pool = new WarmPool(this.#files, selfId);
+    this.#views = new PrivateViews(this.#files, (name) => this.#endDead(name));
     this.#slabs = new Slabs(selfId, {
       open: (name) => this.#openSlab(name),
       free: (name, mapping) => this.#pool.freed(name, { ...freeSegment(this.#files, name, selfId), bytes: slabBytes }, mapping),
@@ -116,10 +116,7 @@ export class ObjectStore {
    */
   read(location: Location): Uint8Array {
     if (location.bytes === 0) return new Uint8Array(0);
-    const view = mapPrivate(this.#files, location, () => this.#viewReleased(location));
-    this.#views += 1;
-    this.#viewBytes += location.bytes;
-    return view;
+    return this.#views.view(location);
   }
 
   /** As `read`, of a part of the object. `start` is a multiple of the page size. */
@@ -149,13 +146,14 @@ export class ObjectStore {
     const { accounting } = this.#files;
     const { slabs, objects } = this.#slabs.stats();
     const { bytesMax, bytesUsed, bytesWarm } = accounting;
-    return { bytesMax, bytesUsed, bytesWarm, views: this.#views, viewBytes: this.#viewBytes, slabs, slabObjects: objects };
+    return { bytesMax, bytesUsed, bytesWarm, ...this.#views.stats(), slabs, slabObjects: objects };
   }
 
   /** Gives back what waits for reuse. Sealed objects stay for others, and views stay valid. Idempotent. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
+    this.#views.close();
     this.#slabs.close();
     this.#pool.close();
     this.#files.accounting.close();
@@ -176,7 +174,7 @@ export class ObjectStore {
     name: string,
     bytes: number,
     reserve: boolean,
-    onSealed?: (mapping: Mapping | undefined) => void,
+    onSlab?: (mapping: Mapping | undefined) => void,
   ): SegmentWriter | undefined {
     const { shmDir: dir, accounting } = this.#files;
     const temporaryName = temporaryPrefix(this.#selfId) + name;
@@ -192,7 +190,8 @@ export class ObjectStore {
       fileBytes,
       mapping: warm?.mapping,
       reused: warm !== undefined,
-      onSealed: onSealed ?? ((mapping) => this.#pool.add({ name, bytes: fileBytes, mapping })),
+      sealedEmpty: onSlab !== undefined,
+      onSealed: onSlab ?? ((mapping) => this.#pool.add({ name, bytes: fileBytes, mapping })),
       remove: () =>
         accounting.change(() => {
           unlinkIfThere(join(dir, temporaryName));
@@ -259,23 +258,23 @@ export class ObjectStore {
     }
   }
 
-  #openSlab(name: string): { mapping: Mapping; lockFd: number } | undefined {
+  #openSlab(name: string): { mapping: Mapping | undefined; fd: number } | undefined {
     let mapping: Mapping | undefined;
-    const writer = this.#createInMemory(name, slabBytes, true, (made) => {
+    const writer = this.#createInMemory(name, slabBytes, false, (made) => {
       mapping = made;
     });
     if (writer === undefined) return undefined;
     try {
-      void writer.target; // maps it
+      if (writer.warm) void writer.target; // maps it
     } catch (error) {
       writer.abort();
       if (isFull(error)) return undefined;
       throw error;
     }
-    const lockFd = openSync(join(this.#files.shmDir, temporaryPrefix(this.#selfId) + name), "r");
-    native().lockShared(lockFd);
+    const fd = openSync(join(this.#files.shmDir, temporaryPrefix(this.#selfId) + name), "r+");
+    native().lockShared(fd);
     writer.seal();
-    return { mapping: mapping!, lockFd };
+    return { mapping, fd };
   }
 
   #diskError(bytes: number, cause: unknown): unknown {
@@ -294,14 +293,15 @@ export class ObjectStore {
     this.#onPressure();
   }
 
-  #viewReleased(location: Location): void {
-    this.#views -= 1;
-    this.#viewBytes -= location.bytes;
+  /** A segment freed while this process looked at it can go now. */
+  #endDead(name: string): void {
     if (this.#closed) return;
+    const { shmDir } = this.#files;
+    if (statSync(join(shmDir, deadPrefix + name), { throwIfNoEntry: false }) === undefined) return;
     try {
-      endDeadSegment(this.#files, location.name, parseSegmentName(location.name)?.writer);
+      endDeadSegment(this.#files, name, parseSegmentName(name)?.writer);
     } catch {
-      // The daemon's sweep of dead segments does the same a little later.
+      // Not the concern of whoever is interrupted by this finalizer: the daemon's sweep does the same a little later.
     }
   }
 }

@@ -39,13 +39,12 @@ export interface SegmentWriterOptions {
   readonly mapping?: Mapping;
   /** The file exists and has its size and memory: it is warm. */
   readonly reused: boolean;
+  /** The file is sealed before it is written: a slab, whose objects are written one by one. */
+  readonly sealedEmpty?: boolean;
   onSealed(mapping: Mapping | undefined): void;
   /** Removes the temporary file and gives back what was reserved for it. */
   remove(): void;
 }
-
-/** Parts are aligned to 64 bytes, so less than this is left out between two. */
-const partGapBytesMax = 64;
 
 export class SegmentWriter implements ObjectWriter {
   readonly warm: boolean;
@@ -98,17 +97,17 @@ export class SegmentWriter implements ObjectWriter {
       this.target.set(part, offset);
       return;
     }
-    this.#written += part.length + partGapBytesMax;
+    this.#written += part.length + native().pageBytes; // a gap of less than a page leaves no page out
     const fd = this.#open();
-    for (let done = 0; done < part.length; )
-      done += writeSync(fd, part, done, Math.min(part.length - done, 2 ** 30), offset + done);
+    writeAll(fd, part, offset);
   }
 
   seal(): Location {
     assert(this.#state === "writing", () => `segment ${this.#options.name} is sealed while ${this.#state}`);
     const { dir, name, temporaryName, bytes, place } = this.#options;
     // Pages nobody wrote would be made when a reader touches them, which ends the reader if there is no room then.
-    if (!this.#reserved && this.#written < bytes) native().reserve(this.#open(), this.#options.fileBytes);
+    if (!this.#reserved && this.#written < bytes && this.#options.sealedEmpty !== true)
+      native().reserve(this.#open(), this.#options.fileBytes);
     this.#closeFile();
     renameSync(join(dir, temporaryName), join(dir, name));
     this.#state = "sealed";
@@ -126,12 +125,9 @@ export class SegmentWriter implements ObjectWriter {
   }
 
   #map(): Mapping {
-    const fd = this.#open();
     const { fileBytes, place } = this.#options;
-    if (!this.#reserved) native().reserve(fd, fileBytes);
+    const mapping = mapForWriting(this.#open(), fileBytes, this.#reserved, place);
     this.#reserved = true;
-    const mapping = native().map(fd, fileBytes, 0, "shared");
-    if (place === "memory") native().populate(mapping);
     this.#closeFile();
     return mapping;
   }
@@ -150,4 +146,18 @@ export class SegmentWriter implements ObjectWriter {
     if (this.#mapping !== undefined) native().unmap(this.#mapping);
     this.#mapping = undefined;
   }
+}
+
+/** Writes all of `part` at `offset` of the file. */
+export function writeAll(fd: number, part: Uint8Array, offset: number): void {
+  for (let done = 0; done < part.length; )
+    done += writeSync(fd, part, done, Math.min(part.length - done, 2 ** 30), offset + done);
+}
+
+/** Maps a file for writing, its space reserved first, so that a full file system is an error here and not a signal later. */
+export function mapForWriting(fd: number, bytes: number, reserved: boolean, place: "memory" | "disk"): Mapping {
+  if (!reserved) native().reserve(fd, bytes);
+  const mapping = native().map(fd, bytes, 0, "shared");
+  if (place === "memory") native().populate(mapping);
+  return mapping;
 }

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, mkdtempSync, rmSync, utimesSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -21,12 +21,15 @@ describe("sweepStaleSessions", () => {
   it("removes a session whose daemon is gone and keeps the others", () => {
     const [gone, alive, young, old] = ["gone", "alive", "young", "old"].map(makeSession);
     markInUse(gone)();
+    writeFileSync(join(gone, "daemon.pid"), `${process.pid} 1\n`); // as if the process id had been reused since
     const unmark = markInUse(alive);
     utimesSync(old, 1, 1);
-    expect(sweepStaleSessions([root, join(root, "missing")]).sort()).toEqual([gone, old].sort());
+    expect(sweepStaleSessions(root, join(root, "missing")).sort()).toEqual([gone, old].sort());
     expect([gone, alive, young, old].map((dir) => existsSync(dir))).toEqual([false, true, true, false]);
     unmark();
     unmark();
-    expect(sweepStaleSessions([root])).toEqual([alive]);
+    expect(sweepStaleSessions(root)).toEqual([]); // its process is alive
+    writeFileSync(join(alive, "daemon.pid"), "999999999 1\n");
+    expect(sweepStaleSessions(root)).toEqual([alive]);
   });
 });

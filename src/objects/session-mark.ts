@@ -18,7 +18,7 @@ export function markInUse(dir: string): () => void {
   const temporary = join(dir, `.${markFileName}.${process.pid}`);
   const fd = openSync(temporary, "w", 0o600);
   native().lockShared(fd);
-  writeSync(fd, `${process.pid} ${startTime()}\n`);
+  writeSync(fd, `${process.pid} ${startTime(process.pid)}\n`);
   renameSync(temporary, join(dir, markFileName));
   let held = true;
   return () => {
@@ -31,7 +31,7 @@ export function markInUse(dir: string): () => void {
  * Removes the session directories under each of `roots` whose daemon is gone. Returns their paths. Safe beside daemons that start, end
  * or sweep at the same time; a directory that cannot be judged or removed is left.
  */
-export function sweepStaleSessions(roots: readonly string[]): string[] {
+export function sweepStaleSessions(...roots: readonly string[]): string[] {
   const removed: string[] = [];
   for (const root of roots) {
     for (const name of unlessMissing(() => readdirSync(root)) ?? []) {
@@ -56,6 +56,9 @@ function removeIfStale(dir: string): boolean {
     return true;
   }
   try {
+    // Asked first because it spares loading the native part where, as usual, everybody lives.
+    const [pid, started] = readFileSync(fd, "utf8").trim().split(" ");
+    if (started !== "0" && startTime(pid) === started) return false;
     if (!native().tryLockExclusive(fd)) return false;
     rmSync(dir, { recursive: true, force: true });
     return true;
@@ -64,10 +67,10 @@ function removeIfStale(dir: string): boolean {
   }
 }
 
-/** When this process started, in the kernel's clock ticks; 0 where /proc is missing. */
-function startTime(): string {
+/** When the process started, in the kernel's clock ticks; "0" where it or /proc is missing. */
+function startTime(pid: number | string): string {
   try {
-    const stat = readFileSync("/proc/self/stat", "utf8");
+    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
     return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19];
   } catch {
     return "0";

@@ -9,25 +9,31 @@ import { closeSync } from "node:fs";
 import { slabBytes, slabObjectBytesMax, warmSegmentsMax } from "./limits.ts";
 import { type Mapping, native, roundUp } from "./native.ts";
 import { slabName } from "./segment-name.ts";
-import type { ObjectWriter } from "./segment-writer.ts";
+import { mapForWriting, type ObjectWriter, writeAll } from "./segment-writer.ts";
 import type { Location } from "./types.ts";
 
 interface Slab {
   readonly name: string;
-  /** Where it is written. Kept after it is full, for reuse, by the newest `warmSegmentsMax` slabs. */
+  /**
+   * Where it is written, unless it is fresh and its objects come in parts: those are written through `fd`. Kept after the slab is full, for
+   * reuse, by the newest `warmSegmentsMax` slabs.
+   */
   mapping: Mapping | undefined;
   /** Bytes given out. */
   used: number;
   /** Offsets of objects not freed yet, those being written included. */
   readonly live: Set<number>;
   /** Open, with a shared lock, while the slab may grow. */
-  lockFd: number | undefined;
+  fd: number | undefined;
 }
 
 /** Where slabs come from and go. */
 export interface SlabSource {
-  /** Returns owned a sealed segment of `slabBytes`, with a descriptor that holds its shared lock; `undefined` when shared memory has no room. */
-  open(name: string): { mapping: Mapping; lockFd: number } | undefined;
+  /**
+   * Returns owned a sealed segment of `slabBytes`, mapped if it was used before, with a descriptor that holds its shared lock; `undefined`
+   * when shared memory has no room.
+   */
+  open(name: string): { mapping: Mapping | undefined; fd: number } | undefined;
   /** Takes a slab without live objects. */
   free(name: string, mapping: Mapping | undefined): void;
 }
@@ -58,22 +64,7 @@ export class Slabs {
     const offset = slab.used;
     slab.used += room;
     slab.live.add(offset);
-    const target = new Uint8Array(slab.mapping!.buffer, offset, bytes);
-    const location: Location = { name: slab.name, offset, bytes };
-    let sealed = false;
-    return {
-      target,
-      warm: true,
-      place: "memory",
-      write: (at, part) => target.set(part, at),
-      seal: () => {
-        sealed = true;
-        return location;
-      },
-      abort: () => {
-        if (!sealed) this.free(location);
-      },
-    };
+    return new SlabWriter(slab, { name: slab.name, offset, bytes }, (location) => this.free(location));
   }
 
   /** Frees an object of this process's slabs; false when it is not one. Idempotent. */
@@ -90,8 +81,8 @@ export class Slabs {
     const slab = this.#current;
     if (slab === undefined) return;
     this.#current = undefined;
-    closeSync(slab.lockFd!);
-    slab.lockFd = undefined;
+    closeSync(slab.fd!);
+    slab.fd = undefined;
     if (slab.live.size === 0) {
       this.#remove(slab);
       return;
@@ -126,6 +117,46 @@ export class Slabs {
   #remove(slab: Slab): void {
     this.#slabs.delete(slab.name);
     this.#source.free(slab.name, slab.mapping);
+  }
+}
+
+/** Writes one object of a slab. */
+class SlabWriter implements ObjectWriter {
+  readonly place = "memory";
+  readonly warm: boolean;
+  readonly #slab: Slab;
+  readonly #location: Location;
+  readonly #free: (location: Location) => void;
+  #sealed = false;
+
+  constructor(slab: Slab, location: Location, free: (location: Location) => void) {
+    this.#slab = slab;
+    this.#location = location;
+    this.#free = free;
+    this.warm = slab.mapping !== undefined;
+  }
+
+  get target(): Uint8Array {
+    this.#slab.mapping ??= mapForWriting(this.#slab.fd!, slabBytes, false, "memory");
+    return new Uint8Array(this.#slab.mapping.buffer, this.#location.offset, this.#location.bytes);
+  }
+
+  write(at: number, part: Uint8Array): void {
+    const { offset, bytes } = this.#location;
+    if (at + part.length > bytes)
+      throw new RangeError(`Cannot write past the end of object: ${at + part.length} of ${bytes} bytes`);
+    if (this.#slab.mapping !== undefined) this.target.set(part, at);
+    else writeAll(this.#slab.fd!, part, offset + at);
+  }
+
+  seal(): Location {
+    this.#sealed = true;
+    return this.#location;
+  }
+
+  abort(): void {
+    if (!this.#sealed) this.#free(this.#location);
+    this.#sealed = true;
   }
 }
 

@@ -15,14 +15,15 @@ export function sharedMemoryRoot(): string {
   }
 }
 
-/**
- * The limit of a store in `dir`: `asked`, else 30 % of the memory this process may use (cgroup included); in either case no more than
- * its file system has free, less 5 % that is left to others.
- */
-export function storeBytesMax(dir: string, asked?: number): number {
+/** The limit of a store unless told: 30 % of the memory this process may use, its cgroup included. */
+export function defaultStoreBytes(): number {
   const constrained = process.constrainedMemory?.() ?? 0;
   const memory = constrained > 0 ? Math.min(constrained, totalmem()) : totalmem();
+  return Math.floor(memory * storeMemoryFraction);
+}
+
+/** The limit of a store in `dir`: what is asked, but no more than its file system has free, less 5 % that is left to others. */
+export function storeBytesMax(dir: string, asked = defaultStoreBytes()): number {
   const { bavail, bsize } = statfsSync(dir);
-  const room = bavail * bsize * (1 - shmHeadroomFraction);
-  return Math.floor(Math.min(asked ?? memory * storeMemoryFraction, room));
+  return Math.floor(Math.min(asked, bavail * bsize * (1 - shmHeadroomFraction)));
 }

@@ -34,6 +34,13 @@ export function bytesOnDevice(dir: string): number {
   );
 }
 
+/** Bytes the directory's files will take once every page of them is written: what the accounting counts. */
+export function bytesReserved(dir: string): number {
+  return readdirSync(dir)
+    .filter((name) => name !== "daemon.pid")
+    .reduce((sum, name) => sum + statSync(join(dir, name)).size, 0);
+}
+
 /** Names of the segments, warm and dead files in a directory; not the store's own files. */
 export function segmentsIn(dir: string): string[] {
   return readdirSync(dir).filter((name) => name !== ".accounting" && name !== "daemon.pid");
