@@ -1,5 +1,5 @@
 /** Encodes batches of messages as MessagePack. Messages are arrays whose first element is the kind (messages.ts). */
-import { Packr, Unpackr } from "msgpackr";
+import { Packr, RESERVE_START_SPACE, Unpackr } from "msgpackr";
 import { FrameError, frameHeaderBytes, writeFrameHeader } from "./frame.ts";
 import type { AnyMessage } from "./messages.ts";
 
@@ -7,12 +7,12 @@ const options = { useRecords: false, mapsAsObjects: true, int64AsType: "number" 
 const packr = new Packr(options);
 const unpackr = new Unpackr(options);
 
-/** One frame holding `messages`, as two buffers to write in order. The body is a copy owned by the caller. */
-export function encodeBatch(messages: readonly AnyMessage[], destination = ""): { header: Buffer; body: Buffer } {
-  const body = packr.pack(messages) as Buffer;
-  const header = Buffer.allocUnsafe(frameHeaderBytes + destination.length);
-  writeFrameHeader(header, body.length, destination);
-  return { header, body };
+/** One frame holding `messages`, owned by the caller: the body is encoded behind room for the header, so that a frame is one buffer. */
+export function encodeBatch(messages: readonly AnyMessage[], destination = ""): Buffer {
+  const headerBytes = frameHeaderBytes + destination.length;
+  const frame = packr.pack(messages, RESERVE_START_SPACE | headerBytes) as Buffer;
+  writeFrameHeader(frame, frame.length - headerBytes, destination);
+  return frame;
 }
 
 /** The messages of a frame's body. Throws `FrameError` for anything that is not an array of arrays that begin with a number. */

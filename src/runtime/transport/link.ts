@@ -71,11 +71,7 @@ export class Link {
     const batch = this.outgoing;
     this.outgoing = [];
     if (!this.open) return;
-    const { header, body } = encodeBatch(batch);
-    this.socket.cork();
-    this.socket.write(header);
-    this.socket.write(body);
-    this.socket.uncork();
+    this.socket.write(encodeBatch(batch));
   }
 
   private receive(chunk: Buffer): void {
