@@ -76,7 +76,7 @@ function failed(daemon: Daemon, error: unknown): void {
 }
 
 function end(daemon: Daemon, reason: string, orderly: boolean, exitCode: number): void {
-  ending ??= cleanUp(daemon, reason, orderly).finally(() => process.exit(exitCode));
+  if (ending === null) ending = cleanUp(daemon, reason, orderly).finally(() => process.exit(exitCode));
 }
 
 /** Processes first, so that nobody writes into the directories while they are removed. */
