@@ -47,8 +47,8 @@ class ProgressHome {
   private lastId = 0;
   private timer: NodeJS.Timeout | null = null;
 
-  /** The remote form of a bar of this process. */
-  share(bar: LocalBar): RemoteBar {
+  /** Where other processes advance a bar of this one. */
+  share(bar: LocalBar): BarAddress {
     this.hub ??= remote(ProgressHub, { numCpus: 0 }).remote();
     let id = bar.sharedId;
     if (id === null) {
@@ -57,7 +57,7 @@ class ProgressHome {
       this.travelled.set(id, { bar, remoteDone: 0 });
     }
     this.askSoon();
-    return new RemoteBar(this.hub, id);
+    return [this.hub, id];
   }
 
   /** Fetches what remote processes did for the bar so far, and forgets it. */
@@ -101,7 +101,17 @@ class ProgressHome {
   }
 }
 
-class LocalBar implements ProgressBar {
+/** A bar on its way to other processes: whichever kind it was, it arrives as a remote bar. */
+abstract class TravellingBar implements ProgressBar {
+  abstract update(count?: number): void;
+  abstract close(): Promise<void>;
+  /** The hub, and the bar's name there. */
+  abstract share(): BarAddress;
+}
+
+type BarAddress = readonly [hub: ActorHandle<ProgressHub>, id: number];
+
+class LocalBar extends TravellingBar {
   readonly home: ProgressHome;
   readonly state: BarState;
   /** Its name at the hub, once it has travelled. */
@@ -109,6 +119,7 @@ class LocalBar implements ProgressBar {
   private closing: Promise<void> | null = null;
 
   constructor(home: ProgressHome, state: BarState) {
+    super();
     this.home = home;
     this.state = state;
   }
@@ -123,12 +134,16 @@ class LocalBar implements ProgressBar {
     this.closing ??= this.home.finish(this).then(() => this.home.display.close(this.state));
     return this.closing;
   }
+
+  share(): BarAddress {
+    return this.home.share(this);
+  }
 }
 
 const sendEveryMs = 50;
 
 /** A bar in a process that does not draw it. */
-class RemoteBar implements ProgressBar {
+class RemoteBar extends TravellingBar {
   readonly hub: ActorHandle<ProgressHub>;
   readonly id: number;
   private unsent = 0;
@@ -136,6 +151,7 @@ class RemoteBar implements ProgressBar {
   private scheduled = false;
 
   constructor(hub: ActorHandle<ProgressHub>, id: number) {
+    super();
     this.hub = hub;
     this.id = id;
   }
@@ -154,6 +170,10 @@ class RemoteBar implements ProgressBar {
     this.hub.close.options({ numReturns: 0 }).remote(this.id);
   }
 
+  share(): BarAddress {
+    return [this.hub, this.id];
+  }
+
   private send(): void {
     this.scheduled = false;
     if (this.unsent === 0) return;
@@ -165,14 +185,7 @@ class RemoteBar implements ProgressBar {
 
 const home = new ProgressHome();
 
-registerSerializer(LocalBar, {
-  serialize: (bar) => {
-    const { hub, id } = bar.home.share(bar);
-    return [hub, id] as const;
-  },
-  deserialize: ([hub, id]) => new RemoteBar(hub, id) as unknown as LocalBar,
-});
-registerSerializer(RemoteBar, {
-  serialize: ({ hub, id }) => [hub, id] as const,
-  deserialize: ([hub, id]) => new RemoteBar(hub, id),
+registerSerializer(TravellingBar, {
+  serialize: (bar) => bar.share(),
+  deserialize: ([hub, id]: BarAddress) => new RemoteBar(hub, id),
 });
