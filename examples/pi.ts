@@ -2,7 +2,7 @@
 import * as shoal from "shoal";
 import { asCompleted } from "shoal/util";
 
-const dartsEach = 5_000_000;
+const dartsEach = 2_000_000;
 const taskCount = 40;
 
 const throwDarts = shoal.remote((count: number): number => {
