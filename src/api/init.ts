@@ -5,6 +5,7 @@ import type { Runtime } from "../runtime/owner/runtime.ts";
 import { provideRuntime } from "../runtime/owner/remote-function.ts";
 import { ClusterConnectionError } from "../base/errors.ts";
 import type { ClusterContext, InitOptions } from "./init-options.ts";
+import { registerSelf } from "./self.ts";
 import { checkInitOptions } from "./init-check.ts";
 
 let session: DriverSession | null = null;
@@ -29,6 +30,7 @@ export async function init(options: InitOptions = {}): Promise<ClusterContext> {
     throw new ClusterConnectionError("Cannot init twice: a session is running; call shutdown() first, or pass ignoreReinitError", {});
   }
   await session?.closed;
+  registerSelf();
   const opened = openSession(options);
   session = opened;
   try {
@@ -57,6 +59,7 @@ export function isInitialized(): boolean {
 export function runtimeNow(): Runtime {
   const running = theRuntimeIfAny();
   if (running !== null) return running;
+  registerSelf();
   const opened = openSession({});
   opened.implicit = true;
   session = opened;

@@ -136,10 +136,11 @@ export interface ActorMethod<A extends readonly unknown[], R, N = undefined> {
   options<const O extends MethodOptions>(options: O): ActorMethod<A, R, NumReturnsOf<O, N>>;
 }
 
-type MethodNames<C> = { [K in keyof C]: C[K] extends (...args: any[]) => any ? K : never }[keyof C] & string;
-
-/** A living actor: every method of the class, to be called with `.remote()`. */
-export type ActorHandle<C> = { readonly [K in MethodNames<C>]: C[K] extends (...args: infer A) => infer R ? ActorMethod<A, R> : never } & {
+/**
+ * A living actor: every method of the class, to be called with `.remote()`. Fields are not reachable from outside (`never`); they are not filtered
+ * out, so that a class may hold a handle of its own kind.
+ */
+export type ActorHandle<C> = { readonly [K in keyof C]: C[K] extends (...args: infer A) => infer R ? ActorMethod<A, R> : never } & {
   /** Type-only mark. */
   readonly __actor?: C;
 };

@@ -370,9 +370,11 @@ export class Actors {
   // -------------------------------------------------------------- errors
 
   private unavailable(client: Client, task: TaskRecord): Error {
-    const view = client.state.view;
+    const actor = `actor ${client.className} (${client.remoteId})`;
     return new ActorUnavailableError(
-      `Cannot tell whether ${task.definition.wire.name} ran: actor ${client.className} (${client.remoteId}) lost its process ${view?.pid ?? ""} while the call was under way; it is restarting and later calls can succeed`,
+      task.runner === null
+        ? `Cannot call ${task.definition.wire.name}: ${actor} is restarting and the call, whose maxTaskRetries is 0, does not wait for that; it has not run, later calls can succeed`
+        : `Cannot tell whether ${task.definition.wire.name} ran: ${actor} lost its process while the call was under way; it is restarting, later calls can succeed`,
       { actorId: client.remoteId, actorClass: client.className },
     );
   }

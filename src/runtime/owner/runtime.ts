@@ -3,13 +3,14 @@
  * machines in core/ into messages.
  */
 import { assert } from "../../base/assert.ts";
-import { ClusterConnectionError, NodeDiedError, ObjectLostError, OwnerDiedError, ShoalError, TaskError } from "../../base/errors.ts";
+import { ClusterConnectionError, NodeDiedError, ObjectLostError, OwnerDiedError, ShoalError } from "../../base/errors.ts";
 import { type ActorId, type JobId, newWorkerId, type WorkerId } from "../../base/ids.ts";
 import type { ObjectRecord } from "../../core/object-record.ts";
 import { createOwnership, type OwnershipState, resolveRef, step as stepOwnership } from "../../core/ownership.ts";
 import type { OwnershipEffect } from "../../core/ownership-events.ts";
 import { ObjectStore } from "../../objects/index.ts";
 import type { Location } from "../../objects/types.ts";
+import { flatten } from "../../values/index.ts";
 import { Kind, protocolVersion } from "../../wire/index.ts";
 import type { FromDaemon, PeerMessage, RuntimeEnvSpec, WelcomeInfo, WireRef } from "../../wire/messages.ts";
 import type { Link } from "../transport/link.ts";
@@ -25,6 +26,9 @@ import { Streams } from "./streams.ts";
 import { currentTask } from "./task-context.ts";
 import { Tasks } from "./tasks.ts";
 import { ValueCodec } from "./value-codec.ts";
+
+/** Bytes of an error with all it holds; a larger one arrives as its message and stack alone. Errors ride in messages, never in the store. */
+const errorBytesMax = 4 * 1024 * 1024;
 
 export interface RuntimeConfig {
   readonly role: "driver" | "worker";
@@ -279,35 +283,23 @@ export class Runtime {
 
   // -------------------------------------------------------------- errors
 
-  /** Any error (or thrown value) as bytes; one that cannot travel is replaced by one that says so. */
+  /** Any error (or thrown value) as bytes; what cannot travel inside it is left out, so that its class, message and stack always arrive. */
   encodeError(error: unknown): Uint8Array {
-    try {
-      const encoded = this.values.encode(error, "error");
-      const bytes = encoded.large === null ? encoded.value : undefined;
-      if (bytes instanceof Uint8Array) return bytes;
-    } catch {
-      // falls through to the plain description
-    }
-    const source = error as Error;
-    const plain = error instanceof ShoalError ? new ShoalError(source.message) : new Error(String(source?.message ?? error));
-    if (typeof source?.stack === "string") plain.stack = source.stack;
-    return this.values.encode(plain, "error").value as Uint8Array;
-  }
-
-  /** A task's error as bytes. A cause that cannot travel is replaced by a plain error with its name, message and stack. */
-  encodeTaskError(error: TaskError | ShoalError): Uint8Array {
+    this.values.lenientErrors = true;
     try {
       const encoded = this.values.encode(error, "error");
       if (encoded.value instanceof Uint8Array) return encoded.value;
+      const large = encoded.large;
+      if (large !== null && large.bytes <= errorBytesMax) return flatten(large);
     } catch {
-      // falls through
+      // falls through to the plain description
+    } finally {
+      this.values.lenientErrors = false;
     }
-    const cause = error.cause as Error | undefined;
-    const plain = new Error(String(cause?.message ?? cause));
-    if (typeof cause?.name === "string") plain.name = cause.name;
-    if (typeof cause?.stack === "string") plain.stack = cause.stack;
-    const { functionName, nodeId, pid, remoteStack } = error as TaskError;
-    return this.encodeError(new TaskError(error.message, { functionName, nodeId, pid, remoteStack, cause: plain }));
+    const source = error as Error;
+    const plain = error instanceof ShoalError ? new ShoalError(source.message.slice(0, 10_000)) : new Error(String(source?.message ?? error).slice(0, 10_000));
+    if (typeof source?.stack === "string") plain.stack = source.stack.slice(0, 10_000);
+    return this.values.encode(plain, "error").value as Uint8Array;
   }
 
   getRef(ref: ObjectRef<any>): Promise<unknown> {

@@ -18,6 +18,9 @@ import { PlacementGroup } from "./placement-group.ts";
 import { remoteFromWire, remoteToWire } from "./remote-function.ts";
 import type { Runtime } from "./runtime.ts";
 
+/** Larger than any page size in use where the codec's alignment may be smaller: such ranges are not mapped by themselves. */
+const pageBytes = process.arch === "arm64" ? 65536 : 4096;
+
 /** A value made ready to send: inline bytes or primitive, or too large for a message. */
 export interface Encoded {
   readonly value: WireValue;
@@ -30,6 +33,8 @@ export interface Encoded {
 export class ValueCodec implements EncodeHooks, DecodeHooks {
   private readonly runtime: Runtime;
   private collecting: ObjectRecord[] | null = null;
+  /** While an error is reported: what cannot travel inside it is left out. */
+  lenientErrors = false;
 
   constructor(runtime: Runtime) {
     this.runtime = runtime;
@@ -69,6 +74,7 @@ export class ValueCodec implements EncodeHooks, DecodeHooks {
   /** The value in stored bytes: built on the reader's own mapping, nothing copied. */
   decodeStored(bytes: Uint8Array, location: Location): unknown | Promise<unknown> {
     const map = (offset: number, length: number): ArrayBuffer | undefined => {
+      if (offset % pageBytes !== 0) return undefined;
       const view = this.runtime.store().readRange(location, offset, length);
       return view.byteOffset === 0 && view.buffer.byteLength === length ? (view.buffer as ArrayBuffer) : undefined;
     };

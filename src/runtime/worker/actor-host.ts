@@ -65,7 +65,7 @@ export class ActorHost {
       runtime.daemon.send([Kind.ActorReady, spec.actorId, incarnation, null, ""]);
     } catch (error) {
       const wrapped = toTaskError(error, `${start.className}.constructor`, runtime);
-      runtime.daemon.send([Kind.ActorReady, spec.actorId, incarnation, runtime.encodeTaskError(wrapped), wrapped.message]);
+      runtime.daemon.send([Kind.ActorReady, spec.actorId, incarnation, runtime.encodeError(wrapped), wrapped.message]);
       this.executor.exitSoon(0);
     }
   }

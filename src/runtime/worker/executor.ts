@@ -322,7 +322,7 @@ export class Executor implements WorkerSide, LaneHooks {
     if (error instanceof ExitActor) return this.actor.exit(run);
     const { wire } = run.loaded;
     const wrapped = toTaskError(error, wire.name, this.runtime);
-    const bytes = this.runtime.encodeTaskError(wrapped);
+    const bytes = this.runtime.encodeError(wrapped);
     const reason = run.cancelled || wrapped.code === "TASK_CANCELLED" ? "cancelled" : "threw";
     const retry = reason === "threw" && isRetried(error, wire.retryExceptions);
     this.send(run, () => run.link.send([Kind.Failed, run.index, run.attempt, performance.now() - run.startMs, bytes, reason, retry, 0]));
