@@ -31,7 +31,7 @@ export function placeActor(state: SchedulerState, now: number, event: SchedulerE
     allocation: null,
     worker: null,
     waitingSinceMs: now,
-    seq: state.nextSeq++,
+    turn: state.nextTurn++,
     holds: 0,
     passUntilMs: 0,
   };

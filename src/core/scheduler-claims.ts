@@ -2,8 +2,8 @@
  * Queues of claims that wait for resources, and the order among them.
  *
  * Claims of one shape (same resources from the same place) wait in one queue, so a shape that does not fit costs one comparison however
- * many claims it has. Order: the job with the smallest share goes first, then the claim with the smallest share, then the one that
- * waits longest.
+ * many claims it has. Order: the job with the smallest share goes first, then the claim with the smallest share, then the one whose
+ * last turn was the longest ago.
  */
 import { assert } from "../base/assert.ts";
 import { Fifo } from "./fifo.ts";
@@ -56,6 +56,7 @@ export function enqueue(state: SchedulerState, claim: Claim, source: Source, bun
   else queue.singles.push(claim);
   claim.shape = shape;
   claim.waitingSinceMs = now;
+  claim.turn = state.nextTurn++;
   noticeBy(state, now + state.config.waitingAfterMs);
   touch(state, source, false);
 }
@@ -90,14 +91,13 @@ export function headOf(queue: JobQueue): Claim | null {
   return head;
 }
 
-/** Jobs share equally, then claims, then whoever waits longer. */
+/** Jobs share equally, then claims, then they take turns. */
 export function goesBefore(a: Claim, b: Claim): boolean {
   if (a.job.share !== b.job.share) return a.job.share < b.job.share;
   const shareA = shareOf(a);
   const shareB = shareOf(b);
   if (shareA !== shareB) return shareA < shareB;
-  if (a.waitingSinceMs !== b.waitingSinceMs) return a.waitingSinceMs < b.waitingSinceMs;
-  return a.seq < b.seq;
+  return a.turn < b.turn;
 }
 
 /** Every claim that waits at the source; singles up to `singlesMax` for each queue. */

@@ -5,7 +5,7 @@
  * smaller ones overtake whenever a little becomes free: once it is overdue, what becomes free is held back for it, for a bounded
  * time; then others pass for a moment; and so on with longer times.
  */
-import { allocate, fits, heldUnits, type ResourcePool, unitsPerWhole, zeroCpuSlot } from "./resources.ts";
+import { allocate, fits, heldUnits, type ResourcePool, unitsOf, unitsPerWhole, zeroCpuSlot } from "./resources.ts";
 import { changeSlots, dequeue, endHold, goesBefore, headOf, poolsFor, watch } from "./scheduler-claims.ts";
 import { becomeCreated } from "./scheduler-groups.ts";
 import {
@@ -30,10 +30,12 @@ const slotAfterMsMax = 10_000;
 export function dispatch(state: SchedulerState, source: Source, now: number): void {
   if (source.shapes.size === 0) return;
   updateHold(state, source, now);
-  addSlots(state, source, now);
-  for (;;) {
-    const claim = nextClaim(source);
-    if (claim === null) return;
+  do bookAll(state, source, now);
+  while (addSlot(state, source, now));
+}
+
+function bookAll(state: SchedulerState, source: Source, now: number): void {
+  for (let claim = nextClaim(source); claim !== null; claim = nextClaim(source)) {
     if (!book(state, claim, now)) (claim.shape as ShapeQueue).unfitVersion = source.version;
   }
 }
@@ -81,7 +83,7 @@ function book(state: SchedulerState, claim: Claim, now: number): boolean {
     allocation,
     source: shape.source,
     weight: shape.weight,
-    seq: state.nextSeq++,
+    turn: state.nextTurn++,
     cancelled: false,
   };
   claim.job.share += shape.weight;
@@ -91,6 +93,7 @@ function book(state: SchedulerState, claim: Claim, now: number): boolean {
     claim.bookings.push(booking);
     claim.share += shape.weight;
     claim.waitingSinceMs = now;
+    claim.turn = state.nextTurn++;
     if (unbooked(claim) === 0) dequeue(state, claim);
   } else {
     dequeue(state, claim);
@@ -117,7 +120,7 @@ function updateHold(state: SchedulerState, source: Source, now: number): void {
   if (source.shapes.size < 2) return;
   let first: Claim | null = null;
   for (const shape of source.shapes.values()) {
-    if (shape.demand.names.length === 0 || poolWithRoom(source, shape) !== null) continue;
+    if (!canBeOvertaken(source, shape) || poolWithRoom(source, shape) !== null) continue;
     for (const queue of shape.byJob.values()) {
       const head = headOf(queue);
       if (head === null) continue;
@@ -131,6 +134,17 @@ function updateHold(state: SchedulerState, source: Source, now: number): void {
   source.hold = { claim: first, shape: first.shape as ShapeQueue, untilMs };
   source.version++;
   watch(state, source, untilMs);
+}
+
+/** Whether another shape that waits may fit into what is too little for this one, and takes some of what this one waits for. */
+function canBeOvertaken(source: Source, shape: ShapeQueue): boolean {
+  const { names, units } = shape.demand;
+  for (const other of source.shapes.values()) {
+    if (other === shape) continue;
+    const shares = names.some((name) => unitsOf(other.demand, name) > 0);
+    if (shares && names.some((name, i) => unitsOf(other.demand, name) < units[i])) return true;
+  }
+  return false;
 }
 
 /** Whether the shape would fit once all leases in the source had ended: what actors and groups hold may be held for ever. */
@@ -149,18 +163,22 @@ export function isAttainable(source: Source, shape: ShapeQueue): boolean {
 // ---------------------------------------------------------------- zero-CPU slots
 
 /** Lets one more zero-CPU task in each time such tasks have waited long: they may wait for each other without being blocked in get. */
-function addSlots(state: SchedulerState, source: Source, now: number): void {
+function addSlot(state: SchedulerState, source: Source, now: number): boolean {
   const full = fullSlots(source);
   if (full === null) {
     source.slotAtMs = never;
-    return;
+    return false;
   }
   if (source.slotAtMs === never)
     source.slotAtMs = now + Math.min(slotAfterMsMax, slotAfterMs * 2 ** Math.min(10, full.slotsAdded));
-  if (now < source.slotAtMs) return watch(state, source, source.slotAtMs);
+  if (now < source.slotAtMs) {
+    watch(state, source, source.slotAtMs);
+    return false;
+  }
   source.slotAtMs = never;
   changeSlots(full, 1);
   source.version++;
+  return true;
 }
 
 /** The pool whose lack of slots keeps a claim waiting. */

@@ -59,7 +59,7 @@ export function createGroup(state: SchedulerState, now: number, event: Scheduler
     actors: new Set(),
     shape: null,
     waitingSinceMs: now,
-    seq: state.nextSeq++,
+    turn: state.nextTurn++,
     holds: 0,
     passUntilMs: 0,
   };

@@ -126,7 +126,8 @@ export interface ClassRecord {
   share: number;
   /** Since when it waits: its last grant, or when its demand rose from zero. */
   waitingSinceMs: number;
-  seq: number;
+  /** Claims with equal shares go in this order; renewed at each grant, and when a called-back lease returns. */
+  turn: number;
   holds: number;
   passUntilMs: number;
 }
@@ -149,7 +150,7 @@ export interface ActorRecord {
   allocation: Allocation | null;
   worker: WorkerRecord | null;
   waitingSinceMs: number;
-  seq: number;
+  turn: number;
   holds: number;
   passUntilMs: number;
 }
@@ -172,7 +173,7 @@ export interface GroupRecord {
   readonly actors: Set<ActorRecord>;
   shape: ShapeQueue | null;
   waitingSinceMs: number;
-  seq: number;
+  turn: number;
   holds: number;
   passUntilMs: number;
 }
@@ -182,7 +183,7 @@ export interface Booking {
   readonly allocation: Allocation;
   readonly source: Source;
   readonly weight: number;
-  readonly seq: number;
+  readonly turn: number;
   cancelled: boolean;
 }
 
@@ -296,6 +297,8 @@ export interface SchedulerState {
   readonly notices: Map<string, Notice>;
   dirtySources: Source[];
   dirtyPools: WorkerPool[];
+  /** Sources where something changed that decides about recalls. Empty between steps, as the two above. */
+  readonly recallSources: Set<Source>;
   /** Pools that want processes started; the first has its turn. */
   readonly needy: Set<WorkerPool>;
   /** Sources with a finite `wakeMs`. */
@@ -305,7 +308,7 @@ export interface SchedulerState {
   blockedWorkers: number;
   nextToken: number;
   nextLease: number;
-  nextSeq: number;
+  nextTurn: number;
   trimAtMs: number;
   startAtMs: number;
   /** A further process beyond the soft limit may be started then; null when none is wanted. */
@@ -339,13 +342,14 @@ export function createScheduler(options: SchedulerOptions): SchedulerState {
     notices: new Map(),
     dirtySources: [],
     dirtyPools: [],
+    recallSources: new Set(),
     needy: new Set(),
     watched: new Set(),
     pooled: 0,
     blockedWorkers: 0,
     nextToken: 1,
     nextLease: 1,
-    nextSeq: 1,
+    nextTurn: 1,
     trimAtMs: never,
     startAtMs: never,
     growAtMs: null,

@@ -109,7 +109,7 @@ export function servePool(state: SchedulerState, pool: WorkerPool, now: number):
   for (;;) {
     const forClass = headBooking(pool.classBookings);
     const forActor = headBooking(pool.actorBookings);
-    const actorFirst = forActor !== null && (forClass === null || forActor.seq < forClass.seq);
+    const actorFirst = forActor !== null && (forClass === null || forActor.turn < forClass.turn);
     const fresh = forActor === null ? null : freshIdle(pool);
     if (actorFirst && fresh !== null) startActorOn(state, forActor, fresh);
     else if (forClass !== null && pool.idle.length > 0) grant(state, forClass, pool.idle[pool.idle.length - 1], now);
@@ -173,6 +173,7 @@ function grant(state: SchedulerState, booking: Booking, worker: WorkerRecord, no
   cls.leases.add(lease);
   cls.owner.leases.add(lease);
   lease.source.leases.add(lease);
+  state.recallSources.add(lease.source);
   state.leases.set(lease.leaseId, lease);
   cls.granted++;
   state.effects.push({
@@ -198,6 +199,7 @@ export function endLease(state: SchedulerState, lease: Lease, now: number): void
     lease.class.share -= lease.weight;
     lease.class.job.share -= lease.weight;
   }
+  if (lease.recalled) lease.class.turn = state.nextTurn++; // whoever it was called back for goes first
   lease.class.leases.delete(lease);
   lease.owner.leases.delete(lease);
   lease.source.leases.delete(lease);

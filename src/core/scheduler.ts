@@ -140,6 +140,8 @@ function settle(state: SchedulerState, now: number): void {
     pool.dirty = false;
   }
   state.dirtyPools.length = 0;
+  for (const source of state.recallSources) considerRecall(state, source, now);
+  state.recallSources.clear();
   requestStarts(state, now);
   if (now >= state.noticeAtMs) noticeWaiting(state, now);
 }
@@ -149,7 +151,7 @@ function settleSource(state: SchedulerState, source: Source, now: number): void 
   state.watched.delete(source);
   dispatch(state, source, now);
   source.dirty = false;
-  considerRecall(state, source, now);
+  state.recallSources.add(source);
 }
 
 // ---------------------------------------------------------------- owners
@@ -182,7 +184,7 @@ function defineClass(state: SchedulerState, event: SchedulerEvent & { kind: "def
     shape: null,
     share: 0,
     waitingSinceMs: 0,
-    seq: state.nextSeq++,
+    turn: state.nextTurn++,
     holds: 0,
     passUntilMs: 0,
   };
