@@ -18,6 +18,7 @@ import { Link } from "../transport/link.ts";
 import type { Client } from "./client.ts";
 import type { DaemonConfig } from "./config.ts";
 import { DaemonLog } from "./daemon-log.ts";
+import { faultOfMessage, faultOfRequest, isHello } from "./decode-message.ts";
 import { EventDrain } from "./event-drain.ts";
 import { JobEnvs } from "./job-env.ts";
 import { LeaseBook } from "./lease-book.ts";
@@ -189,10 +190,8 @@ export class Daemon {
   }
 
   private refusalOf(hello: HelloInfo): string | null {
-    if (typeof hello !== "object" || hello === null || typeof hello.id !== "string" || typeof hello.pid !== "number")
-      return "Cannot read a hello without id and pid";
-    if (hello.version !== protocolVersion)
-      return `Cannot connect to node daemon as it speaks protocol ${protocolVersion} and this process speaks ${hello.version}`;
+    if (Number.isSafeInteger(hello?.version) && hello.version !== protocolVersion) return versionsDiffer(hello.version);
+    if (!isHello(hello)) return "Cannot read a hello without its fields";
     if (this.clients.has(hello.id)) return `Cannot connect as ${hello.id}: that process is connected already`;
     if (hello.role === "worker" && this.pool.get(hello.id)?.introduced !== false)
       return `Cannot connect as worker ${hello.id}: this daemon has not started it`;
@@ -258,6 +257,11 @@ export class Daemon {
   // -------------------------------------------------------------- messages
 
   private receive(client: Client, message: ToDaemon): void {
+    const fault = faultOfMessage(message);
+    if (fault !== null) {
+      this.log.line(`closed the connection of ${client.role} ${client.pid}: ${fault}`);
+      return client.link.fail(fault);
+    }
     switch (message[0]) {
       case Kind.Request:
         return this.answer(client, message[1], message[2], message[3]);
@@ -299,8 +303,6 @@ export class Daemon {
         for (const other of this.clients.values())
           if (other.role === "driver" && other.jobId === client.jobId) other.link.send(message);
         return;
-      default:
-        client.link.fail(`Cannot understand message of kind ${message[0]}`);
     }
   }
 
@@ -327,6 +329,8 @@ export class Daemon {
     const handler = Object.hasOwn(this.methods, method) ? this.methods[method as MethodName] : undefined;
     const refuse = (error: unknown): void => client.link.send([Kind.Response, id, false, toWireError(error)]);
     if (handler === undefined) return refuse(new Error(`Cannot answer request '${method}' as the daemon knows no such method`));
+    const fault = faultOfRequest(method, params);
+    if (fault !== null) return refuse(new Error(fault));
     try {
       const result = (handler as (params: unknown, caller: Client) => unknown)(params, client);
       if (result instanceof Promise) result.then((value) => client.link.send([Kind.Response, id, true, value]), refuse);
@@ -424,4 +428,8 @@ export class Daemon {
     for (const client of this.clients.values())
       if (client.role === "driver" && (jobId === null || client.jobId === jobId)) client.link.send([Kind.Warning, text]);
   }
+}
+
+function versionsDiffer(theirs: number): string {
+  return `Cannot connect to node daemon as it speaks protocol ${protocolVersion} and this process speaks ${theirs}`;
 }

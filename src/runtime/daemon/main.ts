@@ -3,7 +3,7 @@
  */
 import { writeSync } from "node:fs";
 import { rm, rmdir } from "node:fs/promises";
-import { dirname } from "node:path";
+import { basename, dirname } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type DaemonConfig, driverConnectMs, driverPollMs, readDaemonConfig } from "./config.ts";
 import { Daemon } from "./daemon.ts";
@@ -86,7 +86,8 @@ async function cleanUp(daemon: Daemon, reason: string, orderly: boolean): Promis
   const { sessionDir, shmDir } = daemon.config;
   const gone = { recursive: true, force: true, maxRetries: 5, retryDelay: 50 };
   await Promise.allSettled([rm(sessionDir, gone), rm(shmDir, gone)]);
-  // The directories of all this user's sessions, when this was the last.
-  await Promise.allSettled([rmdir(dirname(sessionDir)), rmdir(dirname(shmDir))]);
+  // The directories of all this user's sessions, when this was the last; nothing that somebody else chose as a parent.
+  const parents = [dirname(sessionDir), dirname(shmDir)].filter((dir) => /^shoal-\d+/.test(basename(dir)));
+  await Promise.allSettled(parents.map((dir) => rmdir(dir)));
   daemon.disconnect();
 }
