@@ -1,7 +1,7 @@
 import * as shoal from "shoal";
 import { describe, expect, test } from "vitest";
+import { newSignal } from "../support/board.ts";
 import { useSession } from "../support/session.ts";
-import { SignalActor } from "../support/signal-actor.ts";
 import { rejection, thrownBy } from "../support/wait-for.ts";
 
 useSession();
@@ -224,7 +224,7 @@ describe("what a function refers to", () => {
 
   test("refs, actor handles and remote functions", async () => {
     const ref = shoal.put([1, 2, 3]);
-    const signal = SignalActor.remote();
+    const signal = newSignal();
     const square = shoal.remote((x: number) => x * x);
     const use = shoal.remote(async () => {
       await shoal.get(signal.send.remote());

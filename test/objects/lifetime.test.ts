@@ -1,9 +1,9 @@
 import * as shoal from "shoal";
 import { afterEach, describe, expect, test } from "vitest";
+import { newSignal } from "../support/board.ts";
 import { collectGarbage } from "../support/garbage.ts";
 import { disposeAll, fill, untilNothingIsSpilled, untilSomethingIsSpilled } from "../support/pressure.ts";
 import { useSession } from "../support/session.ts";
-import { SignalActor } from "../support/signal-actor.ts";
 import { storeUse } from "../support/store-use.ts";
 import { rejection } from "../support/wait-for.ts";
 
@@ -66,7 +66,7 @@ describe("an object is kept while something refers to it", () => {
 
 describe("a pending task keeps its arguments", () => {
   test("also when the driver has let go of them, under pressure, until it has run", async () => {
-    const signal = SignalActor.remote();
+    const signal = newSignal();
     const gate = shoal.remote(async (s: typeof signal) => shoal.get(s.wait.remote())).remote(signal);
     const both = shoal.remote((array: Uint8Array, _gate: unknown) => array[array.length - 1]);
     const argument = shoal.put(new Uint8Array(objectBytes).fill(9));
@@ -82,7 +82,7 @@ describe("a pending task keeps its arguments", () => {
   });
 
   test("also one that was given as a value", async () => {
-    const signal = SignalActor.remote();
+    const signal = newSignal();
     const gate = shoal.remote(async (s: typeof signal) => shoal.get(s.wait.remote())).remote(signal);
     const both = shoal.remote((array: Uint8Array, _gate: unknown) => array[array.length - 1]);
     const result = both.remote(new Uint8Array(objectBytes).fill(8), gate);
@@ -107,7 +107,7 @@ describe("a pending task keeps its arguments", () => {
   });
 
   test("a cancelled task lets go of them, too", async () => {
-    const signal = SignalActor.remote();
+    const signal = newSignal();
     const never = shoal.remote((_array: Uint8Array, _gate: unknown) => 1);
     const argument = shoal.put(new Uint8Array(objectBytes));
     const gate = signal.wait.remote();

@@ -1,26 +1,24 @@
 import { rmSync } from "node:fs";
 import * as shoal from "shoal";
 import { describe, expect, test } from "vitest";
+import { newTally, type Tally } from "../support/board.ts";
 import { useSession } from "../support/session.ts";
 import { segmentFiles } from "../support/store-use.ts";
-import { TallyActor } from "../support/tally-actor.ts";
 import { rejection } from "../support/wait-for.ts";
 
 const session = useSession();
 
-type TallyHandle = ReturnType<typeof TallyActor.remote>;
-
 const bytes = 3_000_000;
-const make = shoal.remote(async (tally: TallyHandle, name: string, mark: number) => {
+const make = shoal.remote(async (tally: Tally, name: string, mark: number) => {
   await shoal.get(tally.add.remote(name));
   return new Uint8Array(3_000_000).fill(mark);
 });
-const plusOne = shoal.remote(async (tally: TallyHandle, name: string, array: Uint8Array) => {
+const plusOne = shoal.remote(async (tally: Tally, name: string, array: Uint8Array) => {
   await shoal.get(tally.add.remote(name));
   return array.map((x) => x + 1);
 });
 
-const runs = (tally: TallyHandle, name: string) => shoal.get(tally.count.remote(name));
+const runs = (tally: Tally, name: string) => shoal.get(tally.count.remote(name));
 
 /** Loses every stored object but those in `kept`: the files go, as if somebody had cleaned /dev/shm. */
 function lose(kept: readonly string[] = []): void {
@@ -33,7 +31,7 @@ async function settled(...refs: shoal.ObjectRef<unknown>[]): Promise<void> {
 
 describe("a lost large result", () => {
   test("is rebuilt by running its task again", async () => {
-    const tally = TallyActor.remote();
+    const tally = newTally();
     const ref = make.remote(tally, "make", 7);
     await settled(ref);
     lose();
@@ -43,7 +41,7 @@ describe("a lost large result", () => {
   });
 
   test("is rebuilt for a task that takes it as argument", async () => {
-    const tally = TallyActor.remote();
+    const tally = newTally();
     const ref = make.remote(tally, "make", 8);
     await settled(ref);
     lose();
@@ -53,7 +51,7 @@ describe("a lost large result", () => {
   });
 
   test("is rebuilt for a borrower", async () => {
-    const tally = TallyActor.remote();
+    const tally = newTally();
     const ref = make.remote(tally, "make", 9);
     await settled(ref);
     lose();
@@ -63,7 +61,7 @@ describe("a lost large result", () => {
   });
 
   test("is rebuilt with all it was made from, each once", async () => {
-    const tally = TallyActor.remote();
+    const tally = newTally();
     const first = make.remote(tally, "first", 1);
     const second = plusOne.remote(tally, "second", first);
     const third = plusOne.remote(tally, "third", second);
@@ -75,7 +73,7 @@ describe("a lost large result", () => {
   });
 
   test("is rebuilt also from arguments whose refs are gone", async () => {
-    const tally = TallyActor.remote();
+    const tally = newTally();
     const first = make.remote(tally, "first", 4);
     const second = plusOne.remote(tally, "second", first);
     await settled(first, second);
@@ -86,7 +84,7 @@ describe("a lost large result", () => {
   });
 
   test("is rebuilt from what was put, while that lives", async () => {
-    const tally = TallyActor.remote();
+    const tally = newTally();
     const input = shoal.put(new Uint8Array(bytes).fill(20));
     const kept = segmentFiles(session());
     const ref = plusOne.remote(tally, "plus one", input);
@@ -97,7 +95,7 @@ describe("a lost large result", () => {
   });
 
   test("is lost once more than its task may be retried: the error says so", async () => {
-    const tally = TallyActor.remote();
+    const tally = newTally();
     const ref = make.options({ maxRetries: 1 }).remote(tally, "make", 1);
     await settled(ref);
     lose();
@@ -111,7 +109,7 @@ describe("a lost large result", () => {
   });
 
   test("of a task that may not be retried is lost", async () => {
-    const tally = TallyActor.remote();
+    const tally = newTally();
     const ref = make.options({ maxRetries: 0 }).remote(tally, "make", 1);
     await settled(ref);
     lose();
@@ -133,7 +131,7 @@ describe("a lost object that was put", () => {
   });
 
   test("takes with it what would have to be rebuilt from it", async () => {
-    const tally = TallyActor.remote();
+    const tally = newTally();
     const input = shoal.put(new Uint8Array(bytes).fill(1));
     const ref = plusOne.remote(tally, "plus one", input);
     await settled(ref);

@@ -1,16 +1,15 @@
 import * as shoal from "shoal";
 import { afterEach, describe, expect, test } from "vitest";
+import { newSignal, type Signal } from "../support/board.ts";
 import { collectGarbage } from "../support/garbage.ts";
 import { disposeAll, fill, untilNothingIsSpilled, untilSomethingIsSpilled } from "../support/pressure.ts";
 import { useSession } from "../support/session.ts";
-import { SignalActor } from "../support/signal-actor.ts";
 import { rejection, waitFor } from "../support/wait-for.ts";
 
 const objectBytes = 40_000_000;
 const session = useSession({ numCpus: 1, objectStoreMemory: 64_000_000 });
 
 type Box = [shoal.ObjectRef<Uint8Array>];
-type SignalHandle = ReturnType<typeof SignalActor.remote>;
 
 const large = (mark: number) => shoal.put(new Uint8Array(objectBytes).fill(mark));
 const lastOf = async (ref: shoal.ObjectRef<Uint8Array>) => (await shoal.get(ref)).at(-1);
@@ -44,8 +43,8 @@ afterEach(async () => untilNothingIsSpilled(session(), "the store to be empty"))
 
 describe("a ref inside a value", () => {
   test("keeps its object while a task has it, after the driver has let go; then it is freed", async () => {
-    const signal = SignalActor.remote();
-    const reader = shoal.remote(async ([ref]: Box, s: SignalHandle) => {
+    const signal = newSignal();
+    const reader = shoal.remote(async ([ref]: Box, s: Signal) => {
       await shoal.get(s.wait.remote());
       return (await shoal.get(ref)).at(-1);
     });
@@ -62,8 +61,8 @@ describe("a ref inside a value", () => {
   });
 
   test("handed down through tasks keeps its object until the last of them ends", async () => {
-    const signal = SignalActor.remote();
-    const down = shoal.remote(async (box: Box, depth: number, s: SignalHandle): Promise<number> => {
+    const signal = newSignal();
+    const down = shoal.remote(async (box: Box, depth: number, s: Signal): Promise<number> => {
       if (depth > 0) return shoal.get(down.remote(box, depth - 1, s));
       await shoal.get(s.wait.remote());
       return (await shoal.get(box[0])).at(-1)!;

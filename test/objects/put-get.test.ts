@@ -1,7 +1,7 @@
 import * as shoal from "shoal";
 import { describe, expect, test } from "vitest";
+import { newSignal, type Signal } from "../support/board.ts";
 import { inSession, useSession } from "../support/session.ts";
-import { SignalActor } from "../support/signal-actor.ts";
 import { rejection, thrownBy } from "../support/wait-for.ts";
 
 const kinds: [string, (i: number) => unknown][] = [
@@ -87,13 +87,13 @@ describe("put and get", () => {
 describe("how long get waits", () => {
   useSession();
 
-  const afterSignal = shoal.remote(async (signal: ReturnType<typeof SignalActor.remote>) => {
+  const afterSignal = shoal.remote(async (signal: Signal) => {
     await shoal.get(signal.wait.remote());
     return "done";
   });
 
   test("timeoutMs 0 polls", async () => {
-    const signal = SignalActor.remote();
+    const signal = newSignal();
     const ref = afterSignal.remote(signal);
     const error = await rejection<shoal.GetTimeoutError>(shoal.get(ref, { timeoutMs: 0 }));
     expect(error).toBeInstanceOf(shoal.GetTimeoutError);
@@ -106,7 +106,7 @@ describe("how long get waits", () => {
   });
 
   test("timeoutMs passes, the task goes on, and the error says what was waited for", async () => {
-    const signal = SignalActor.remote();
+    const signal = newSignal();
     const ref = afterSignal.remote(signal);
     const start = performance.now();
     const error = await rejection<shoal.GetTimeoutError>(shoal.get([shoal.put(1), ref], { timeoutMs: 200 }));
@@ -121,7 +121,7 @@ describe("how long get waits", () => {
   });
 
   test("an AbortSignal ends the wait with its reason; the task goes on", async () => {
-    const signal = SignalActor.remote();
+    const signal = newSignal();
     const ref = afterSignal.remote(signal);
     const controller = new AbortController();
     const waiting = rejection(shoal.get(ref, { signal: controller.signal }));
@@ -141,7 +141,7 @@ describe("how long get waits", () => {
   });
 
   test("get inside a task has a timeout, too", async () => {
-    const signal = SignalActor.remote();
+    const signal = newSignal();
     const impatient = shoal.remote(async (s: typeof signal) => {
       try {
         return await shoal.get(s.wait.remote(), { timeoutMs: 50 });

@@ -1,25 +1,23 @@
 import * as shoal from "shoal";
 import { describe, expect, test } from "vitest";
+import { newSignal, type Signal } from "../support/board.ts";
 import { useSession } from "../support/session.ts";
-import { SignalActor } from "../support/signal-actor.ts";
 import { rejection } from "../support/wait-for.ts";
 
 useSession();
 
-type SignalHandle = ReturnType<typeof SignalActor.remote>;
-
 /** `take` so many tasks, each of which ends when its own signal is sent. */
 async function gated(
   count: number,
-): Promise<{ refs: shoal.ObjectRef<number>[]; signals: SignalHandle[]; release: () => Promise<void> }> {
+): Promise<{ refs: shoal.ObjectRef<number>[]; signals: Signal[]; release: () => Promise<void> }> {
   const hold = shoal.remote(
-    async (signal: SignalHandle, i: number) => {
+    async (signal: Signal, i: number) => {
       await shoal.get(signal.wait.remote());
       return i;
     },
     { numCpus: 0 },
   );
-  const signals = Array.from({ length: count }, () => SignalActor.remote());
+  const signals = Array.from({ length: count }, () => newSignal());
   const refs = signals.map((signal, i) => hold.remote(signal, i));
   const release = async () => {
     await shoal.get(signals.map((signal) => signal.send.remote()));

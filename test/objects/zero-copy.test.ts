@@ -1,10 +1,9 @@
 import { readFileSync } from "node:fs";
 import * as shoal from "shoal";
 import { expect, test } from "vitest";
+import { newSignal, newTally } from "../support/board.ts";
 import { descendantsOf } from "../support/processes.ts";
 import { useSession } from "../support/session.ts";
-import { SignalActor } from "../support/signal-actor.ts";
-import { TallyActor } from "../support/tally-actor.ts";
 import { waitFor } from "../support/wait-for.ts";
 
 useSession({ numCpus: 2 });
@@ -23,7 +22,7 @@ const everyProcess = () => [process.pid, ...descendantsOf(process.pid).map(({ pi
 const allPrivate = () => everyProcess().reduce((sum, pid) => sum + privateBytes(pid), 0);
 
 test("readers in all processes see the same physical memory", async () => {
-  const [signal, tally] = [SignalActor.remote(), TallyActor.remote()];
+  const [signal, tally] = [newSignal(), newTally()];
   const read = shoal.remote(
     async (array: Float64Array, gate: typeof signal, counts: typeof tally) => {
       const sum = array.reduce((a, b) => a + b, 0); // touches every page
@@ -33,9 +32,9 @@ test("readers in all processes see the same physical memory", async () => {
     },
     { numCpus: 0.25 },
   );
-  const done = SignalActor.remote();
+  const done = newSignal();
   await shoal.get(done.send.remote());
-  await shoal.get([1, 2, 3, 4].map(() => read.remote(new Float64Array(1), done, TallyActor.remote()))); // workers and their code are warm
+  await shoal.get([1, 2, 3, 4].map(() => read.remote(new Float64Array(1), done, newTally()))); // workers and their code are warm
   const ref = shoal.put(new Float64Array(length).fill(1));
   const before = allPrivate();
   const sums = Array.from({ length: 6 }, () => read.remote(ref, signal, tally));

@@ -1,7 +1,7 @@
 import * as shoal from "shoal";
 import { describe, expect, test } from "vitest";
+import { newSignal } from "../support/board.ts";
 import { useSession } from "../support/session.ts";
-import { SignalActor } from "../support/signal-actor.ts";
 import { thrownBy, waitFor } from "../support/wait-for.ts";
 
 useSession();
@@ -32,7 +32,7 @@ describe("calling a remote function", () => {
   });
 
   test("two calls run at the same time, outside the driver", async () => {
-    const signal = SignalActor.remote();
+    const signal = newSignal();
     const where = shoal.remote(async (gate: typeof signal) => {
       await shoal.get(gate.wait.remote());
       return process.pid;
@@ -96,7 +96,7 @@ describe("arguments", () => {
   });
 
   test("a task waits for its arguments while others run", async () => {
-    const signal = SignalActor.remote();
+    const signal = newSignal();
     const slow = shoal.remote(async (gate: typeof signal) => {
       await shoal.get(gate.wait.remote());
       return 5;
@@ -110,7 +110,7 @@ describe("arguments", () => {
   });
 
   test("arguments are captured at the call: later changes are not seen", async () => {
-    const signal = SignalActor.remote();
+    const signal = newSignal();
     const gate = shoal.remote(async (s: typeof signal) => shoal.get(s.wait.remote())).remote(signal);
     const sum = shoal.remote((values: { x: number[]; y: Float64Array; z: Float64Array }, _gate: unknown) => [
       values.x.reduce((a, b) => a + b, 0),

@@ -1,21 +1,17 @@
 import * as shoal from "shoal";
 import { describe, expect, test } from "vitest";
+import { newSignal, newTally, type Signal, type Tally } from "../support/board.ts";
 import { holdCpus } from "../support/hold-cpu.ts";
 import { isRunning } from "../support/processes.ts";
 import { useSession } from "../support/session.ts";
-import { SignalActor } from "../support/signal-actor.ts";
-import { TallyActor } from "../support/tally-actor.ts";
 import { rejection, waitFor } from "../support/wait-for.ts";
 
 useSession();
 
-type TallyHandle = ReturnType<typeof TallyActor.remote>;
-type SignalHandle = ReturnType<typeof SignalActor.remote>;
-
 const square = shoal.remote((x: number) => x * x);
 
 /** Runs until it is cancelled, and says so. */
-const untilAborted = shoal.remote(async (tally: TallyHandle, name: string) => {
+const untilAborted = shoal.remote(async (tally: Tally, name: string) => {
   const { signal } = shoal.getRuntimeContext();
   await shoal.get(tally.add.remote(`${name} started`));
   await new Promise<void>((resolve) => {
@@ -26,13 +22,12 @@ const untilAborted = shoal.remote(async (tally: TallyHandle, name: string) => {
   signal.throwIfAborted();
 });
 
-const afterSignal = shoal.remote(async (signal: SignalHandle, ..._after: unknown[]) => {
+const afterSignal = shoal.remote(async (signal: Signal, ..._after: unknown[]) => {
   await shoal.get(signal.wait.remote());
   return "done";
 });
 
-const counted = (tally: TallyHandle, key: string) =>
-  waitFor(`"${key}"`, async () => (await shoal.get(tally.count.remote(key))) > 0);
+const counted = (tally: Tally, key: string) => waitFor(`"${key}"`, async () => (await shoal.get(tally.count.remote(key))) > 0);
 
 async function expectCancelled(ref: shoal.ObjectRef<unknown>): Promise<void> {
   const error = await rejection(shoal.get(ref, { timeoutMs: 20_000 }));
@@ -43,7 +38,7 @@ async function expectCancelled(ref: shoal.ObjectRef<unknown>): Promise<void> {
 describe("cancel of a task that has not started", () => {
   test("a queued task never runs", async () => {
     const release = await holdCpus(2);
-    const tally = TallyActor.remote();
+    const tally = newTally();
     const queued = untilAborted.remote(tally, "queued");
     await shoal.cancel(queued);
     await expectCancelled(queued);
@@ -53,7 +48,7 @@ describe("cancel of a task that has not started", () => {
   });
 
   test("a task that waits for its arguments", async () => {
-    const signal = SignalActor.remote();
+    const signal = newSignal();
     const upstream = afterSignal.remote(signal);
     const waiting = afterSignal.remote(signal, upstream);
     await shoal.cancel(waiting);
@@ -71,7 +66,7 @@ describe("cancel of a task that has not started", () => {
 
 describe("cancel of a running task", () => {
   test("fires its AbortSignal, and the ref is cancelled", async () => {
-    const tally = TallyActor.remote();
+    const tally = newTally();
     const running = untilAborted.remote(tally, "async");
     await counted(tally, "async started");
     await shoal.cancel(running);
@@ -80,9 +75,9 @@ describe("cancel of a running task", () => {
   });
 
   test("the signal's reason is the error", async () => {
-    const tally = TallyActor.remote();
+    const tally = newTally();
     const running = shoal
-      .remote(async (t: TallyHandle) => {
+      .remote(async (t: Tally) => {
         const { signal } = shoal.getRuntimeContext();
         await shoal.get(t.add.remote("started"));
         await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve()));
@@ -97,7 +92,7 @@ describe("cancel of a running task", () => {
   });
 
   test("one that waits in get stops waiting", async () => {
-    const signal = SignalActor.remote();
+    const signal = newSignal();
     const running = afterSignal.remote(signal);
     await waitFor("it to wait", async () => (await shoal.get(signal.waiters.remote())) === 1);
     await shoal.cancel(running);
@@ -106,7 +101,7 @@ describe("cancel of a running task", () => {
   });
 
   test("does not disturb the task beside it", async () => {
-    const tally = TallyActor.remote();
+    const tally = newTally();
     const [one, other] = [untilAborted.remote(tally, "one"), untilAborted.remote(tally, "other")];
     await counted(tally, "one started");
     await counted(tally, "other started");
@@ -118,9 +113,9 @@ describe("cancel of a running task", () => {
   });
 
   test("by force ends one that blocks its process", async () => {
-    const tally = TallyActor.remote();
+    const tally = newTally();
     const busy = shoal
-      .remote(async (t: TallyHandle) => {
+      .remote(async (t: Tally) => {
         await shoal.get(t.note.remote(process.pid));
         for (;;);
       })
@@ -134,7 +129,7 @@ describe("cancel of a running task", () => {
   });
 
   test("it is never retried", async () => {
-    const tally = TallyActor.remote();
+    const tally = newTally();
     for (const force of [false, true]) {
       const name = `force ${force}`;
       const running = untilAborted.options({ retryExceptions: true, maxRetries: -1 }).remote(tally, name);
@@ -150,7 +145,7 @@ describe("cancel of a running task", () => {
 
 describe("cancel and what belongs to the task", () => {
   test.each([{ force: false }, { force: true }])("downstream fails, upstream does not ($force)", async ({ force }) => {
-    const [first, second] = [SignalActor.remote(), SignalActor.remote()];
+    const [first, second] = [newSignal(), newSignal()];
     const upstream = afterSignal.remote(first);
     const middle = afterSignal.remote(second, upstream);
     const below = [afterSignal.remote(second, middle), afterSignal.remote(second, middle)];
@@ -163,9 +158,9 @@ describe("cancel and what belongs to the task", () => {
   });
 
   test("the tasks it started are cancelled too", async () => {
-    const tally = TallyActor.remote();
+    const tally = newTally();
     const parent = shoal
-      .remote(async (t: TallyHandle) => {
+      .remote(async (t: Tally) => {
         await shoal.get([untilAborted.remote(t, "child"), untilAborted.remote(t, "child")]);
       })
       .remote(tally);
@@ -176,10 +171,10 @@ describe("cancel and what belongs to the task", () => {
   });
 
   test("unless recursive is false", async () => {
-    const tally = TallyActor.remote();
-    const signal = SignalActor.remote();
+    const tally = newTally();
+    const signal = newSignal();
     const parent = shoal
-      .remote(async (t: TallyHandle, s: SignalHandle) => {
+      .remote(async (t: Tally, s: Signal) => {
         const child = afterSignal.remote(s);
         await shoal.get(t.note.remote([child]));
         await shoal.get(child);
@@ -194,7 +189,7 @@ describe("cancel and what belongs to the task", () => {
   });
 
   test("a borrower may cancel a task that it did not submit", async () => {
-    const tally = TallyActor.remote();
+    const tally = newTally();
     const running = untilAborted.remote(tally, "borrowed");
     await counted(tally, "borrowed started");
     const canceller = shoal.remote(async ([ref]: [shoal.ObjectRef<unknown>]) => shoal.cancel(ref));
@@ -213,7 +208,7 @@ describe("cancel of what cannot be cancelled", () => {
   });
 
   test("twice is as once", async () => {
-    const tally = TallyActor.remote();
+    const tally = newTally();
     const running = untilAborted.remote(tally, "twice");
     await counted(tally, "twice started");
     await Promise.all([shoal.cancel(running), shoal.cancel(running)]);
@@ -229,7 +224,7 @@ describe("cancel of what cannot be cancelled", () => {
 });
 
 test("cancelling queued, running and finished tasks in any mix settles every one of them", async () => {
-  const tally = TallyActor.remote();
+  const tally = newTally();
   const refs: shoal.ObjectRef<unknown>[] = [];
   const cancelled = new Set<number>();
   let state = 12345; // a fixed sequence, so that a failure comes back

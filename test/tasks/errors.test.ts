@@ -1,8 +1,7 @@
 import * as shoal from "shoal";
 import { describe, expect, test } from "vitest";
+import { newSignal, newTally } from "../support/board.ts";
 import { useSession } from "../support/session.ts";
-import { SignalActor } from "../support/signal-actor.ts";
-import { TallyActor } from "../support/tally-actor.ts";
 import { rejection } from "../support/wait-for.ts";
 
 useSession();
@@ -144,7 +143,7 @@ describe("an error thrown in a task", () => {
 
 describe("a task whose argument failed", () => {
   test("fails with that error and does not run, however long the chain", async () => {
-    const tally = TallyActor.remote();
+    const tally = newTally();
     const run = shoal.remote(async (_x: unknown, t: typeof tally) => shoal.get(t.add.remote("ran")));
     const middle = run.remote(failing.remote("at the root"), tally);
     const last = run.remote(middle, tally);
@@ -182,7 +181,7 @@ describe("a task whose argument failed", () => {
 
 describe("get", () => {
   test("of a list rejects at the first failure without waiting for the rest", async () => {
-    const signal = SignalActor.remote();
+    const signal = newSignal();
     const slow = shoal.remote(async (gate: typeof signal) => shoal.get(gate.wait.remote())).remote(signal);
     for (const refs of [
       [slow, failing.remote("first")],

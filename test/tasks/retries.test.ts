@@ -1,33 +1,31 @@
 import * as shoal from "shoal";
 import { describe, expect, test } from "vitest";
+import { newTally, type Tally } from "../support/board.ts";
 import { isRunning } from "../support/processes.ts";
 import { useSession } from "../support/session.ts";
-import { TallyActor } from "../support/tally-actor.ts";
 import { rejection, waitFor } from "../support/wait-for.ts";
 
 useSession();
 
-type TallyHandle = ReturnType<typeof TallyActor.remote>;
-
 /** Ends its own process on each of its first `crashes` runs. */
-const crashing = shoal.remote(async (tally: TallyHandle, crashes: number) => {
+const crashing = shoal.remote(async (tally: Tally, crashes: number) => {
   const run = await shoal.get(tally.add.remote("runs"));
   if (run <= crashes) process.exit(7);
   return run;
 });
 
 /** Throws on each of its first `failures` runs. */
-const throwing = shoal.remote(async (tally: TallyHandle, failures: number) => {
+const throwing = shoal.remote(async (tally: Tally, failures: number) => {
   const run = await shoal.get(tally.add.remote("runs"));
   if (run <= failures) throw new RangeError(`run ${run}`);
   return run;
 });
 
-const runs = (tally: TallyHandle) => shoal.get(tally.count.remote("runs"));
+const runs = (tally: Tally) => shoal.get(tally.count.remote("runs"));
 
 describe("a task whose process ends", () => {
   test("is WorkerCrashedError with the exit code when it may not be retried", async () => {
-    const tally = TallyActor.remote();
+    const tally = newTally();
     const error = await rejection<shoal.WorkerCrashedError>(shoal.get(crashing.options({ maxRetries: 0 }).remote(tally, 1)));
     expect(error).toBeInstanceOf(shoal.WorkerCrashedError);
     expect(error.code).toBe("WORKER_CRASHED");
@@ -47,25 +45,25 @@ describe("a task whose process ends", () => {
   });
 
   test("is run again, three times unless told", async () => {
-    const recovers = TallyActor.remote();
+    const recovers = newTally();
     expect(await shoal.get(crashing.remote(recovers, 3))).toBe(4);
-    const fails = TallyActor.remote();
+    const fails = newTally();
     expect(await rejection(shoal.get(crashing.remote(fails, 100)))).toBeInstanceOf(shoal.WorkerCrashedError);
     expect(await runs(fails)).toBe(4);
   });
 
   test("is run again as often as maxRetries says, -1 without end", async () => {
-    const one = TallyActor.remote();
+    const one = newTally();
     expect(await rejection(shoal.get(crashing.options({ maxRetries: 1 }).remote(one, 100)))).toBeInstanceOf(
       shoal.WorkerCrashedError,
     );
     expect(await runs(one)).toBe(2);
-    const endless = TallyActor.remote();
+    const endless = newTally();
     expect(await shoal.get(crashing.options({ maxRetries: -1 }).remote(endless, 6))).toBe(7);
   });
 
   test("takes no other task with it", async () => {
-    const tally = TallyActor.remote();
+    const tally = newTally();
     const fine = shoal.remote((x: number) => x + 1);
     const bystanders = Array.from({ length: 50 }, (_, i) => fine.remote(i));
     const crashed = crashing.options({ maxRetries: 0 }).remote(tally, 1);
@@ -86,36 +84,36 @@ describe("a task whose process ends", () => {
 
 describe("retryExceptions", () => {
   test("by default a thrown error is not retried", async () => {
-    const tally = TallyActor.remote();
+    const tally = newTally();
     expect(await rejection(shoal.get(throwing.remote(tally, 1)))).toBeInstanceOf(shoal.TaskError);
     expect(await runs(tally)).toBe(1);
   });
 
   test("true retries any error within maxRetries: four runs, and the last error is told", async () => {
-    const recovers = TallyActor.remote();
+    const recovers = newTally();
     expect(await shoal.get(throwing.options({ retryExceptions: true }).remote(recovers, 3))).toBe(4);
-    const fails = TallyActor.remote();
+    const fails = newTally();
     const error = await rejection(shoal.get(throwing.options({ retryExceptions: true }).remote(fails, 100)));
     expect((error.cause as Error).message).toBe("run 4");
     expect(await runs(fails)).toBe(4);
   });
 
   test("a list retries its classes and their subclasses only", async () => {
-    const other = TallyActor.remote();
+    const other = newTally();
     await rejection(shoal.get(throwing.options({ retryExceptions: [TypeError] }).remote(other, 1)));
     expect(await runs(other)).toBe(1);
-    const listed = TallyActor.remote();
+    const listed = newTally();
     expect(await shoal.get(throwing.options({ retryExceptions: [TypeError, RangeError] }).remote(listed, 2))).toBe(3);
-    const parent = TallyActor.remote();
+    const parent = newTally();
     expect(await shoal.get(throwing.options({ retryExceptions: [Error] }).remote(parent, 2))).toBe(3);
   });
 
   test("a list takes the user's own classes", async () => {
     class Busy extends Error {}
     class VeryBusy extends Busy {}
-    const tally = TallyActor.remote();
+    const tally = newTally();
     const work = shoal.remote(
-      async (t: TallyHandle) => {
+      async (t: Tally) => {
         const run = await shoal.get(t.add.remote("runs"));
         if (run === 1) throw new Busy("busy");
         if (run === 2) throw new VeryBusy("very busy");
@@ -127,9 +125,9 @@ describe("retryExceptions", () => {
   });
 
   test("crashes and errors share one budget", async () => {
-    const tally = TallyActor.remote();
+    const tally = newTally();
     const mixed = shoal.remote(
-      async (t: TallyHandle) => {
+      async (t: Tally) => {
         const run = await shoal.get(t.add.remote("runs"));
         if (run % 2 === 1) process.exit(1);
         throw new RangeError("even");

@@ -1,7 +1,7 @@
 import * as shoal from "shoal";
 import { expect, test } from "vitest";
+import { newTally } from "../support/board.ts";
 import { useSession } from "../support/session.ts";
-import { TallyActor } from "../support/tally-actor.ts";
 import { rejection, waitFor } from "../support/wait-for.ts";
 
 useSession();
@@ -20,7 +20,7 @@ test("numReturns 1 gives the whole value as one ref", async () => {
 });
 
 test("numReturns 0 gives undefined, and the call runs", async () => {
-  const tally = TallyActor.remote();
+  const tally = newTally();
   const note = shoal.remote(async (t: typeof tally) => shoal.get(t.add.remote("ran")));
   expect(note.options({ numReturns: 0 }).remote(tally)).toBeUndefined();
   await waitFor("the call to run", async () => (await shoal.get(tally.count.remote("ran"))) === 1);

@@ -1,14 +1,10 @@
 import * as shoal from "shoal";
 import { describe, expect, test } from "vitest";
+import { newSignal, newTally, type Signal, type Tally } from "../support/board.ts";
 import { useSession } from "../support/session.ts";
-import { SignalActor } from "../support/signal-actor.ts";
-import { TallyActor } from "../support/tally-actor.ts";
 import { rejection, waitFor } from "../support/wait-for.ts";
 
 useSession();
-
-type TallyHandle = ReturnType<typeof TallyActor.remote>;
-type SignalHandle = ReturnType<typeof SignalActor.remote>;
 
 const upTo = shoal.remote(function* (n: number) {
   for (let i = 0; i < n; i++) yield i;
@@ -21,7 +17,7 @@ const upToLater = shoal.remote(async function* (n: number) {
 });
 
 /** Notes each item as it is made, and its end. */
-const tallied = shoal.remote(async function* (tally: TallyHandle, n: number) {
+const tallied = shoal.remote(async function* (tally: Tally, n: number) {
   try {
     for (let i = 0; i < n; i++) {
       await shoal.get(tally.add.remote("made"));
@@ -38,7 +34,7 @@ async function valuesOf<T>(generator: AsyncIterable<shoal.ObjectRef<T>>): Promis
   return values;
 }
 
-const count = (tally: TallyHandle, key: string) => shoal.get(tally.count.remote(key));
+const count = (tally: Tally, key: string) => shoal.get(tally.count.remote(key));
 
 describe("a streaming task", () => {
   test.each([
@@ -72,9 +68,9 @@ describe("a streaming task", () => {
   });
 
   test("makes its items usable while it still runs, also by other tasks", async () => {
-    const signal = SignalActor.remote();
+    const signal = newSignal();
     const stream = shoal
-      .remote(async function* (gate: SignalHandle) {
+      .remote(async function* (gate: Signal) {
         yield 1;
         yield 2;
         await shoal.get(gate.wait.remote());
@@ -100,9 +96,9 @@ describe("a streaming task", () => {
   });
 
   test("has a ref that is ready when the task has ended", async () => {
-    const signal = SignalActor.remote();
+    const signal = newSignal();
     const stream = shoal
-      .remote(async function* (gate: SignalHandle) {
+      .remote(async function* (gate: Signal) {
         yield 1;
         await shoal.get(gate.wait.remote());
       })
@@ -148,7 +144,7 @@ describe("a streaming task", () => {
 
 describe("backpressure", () => {
   test("without it the producer runs ahead of its consumer to the end", async () => {
-    const tally = TallyActor.remote();
+    const tally = newTally();
     const stream = tallied.remote(tally, 50);
     await waitFor("the producer to end", async () => (await count(tally, "ended")) === 1);
     expect(await count(tally, "made")).toBe(50);
@@ -156,7 +152,7 @@ describe("backpressure", () => {
   });
 
   test("of 2 lets exactly two items be made before one is consumed, and one more for each", async () => {
-    const tally = TallyActor.remote();
+    const tally = newTally();
     const stream = tallied.options({ generatorBackpressure: 2 }).remote(tally, 6);
     await waitFor("two items", async () => (await count(tally, "made")) === 2);
     const ahead = shoal.remote(() => "another task has run meanwhile");
@@ -171,13 +167,13 @@ describe("backpressure", () => {
   });
 
   test("of 1 holds back a generator that is not async, too", async () => {
-    const steps = shoal.remote(function* (tally: TallyHandle, n: number) {
+    const steps = shoal.remote(function* (tally: Tally, n: number) {
       for (let i = 0; i < n; i++) {
         tally.add.remote("made");
         yield i;
       }
     });
-    const tally = TallyActor.remote();
+    const tally = newTally();
     const stream = steps.options({ generatorBackpressure: 1 }).remote(tally, 100);
     await stream.next();
     await waitFor("the second", async () => (await count(tally, "made")) === 2);
@@ -214,7 +210,7 @@ describe("the end of a stream", () => {
   });
 
   test("leaving the loop tells the producer to stop, and its finally blocks run", async () => {
-    const tally = TallyActor.remote();
+    const tally = newTally();
     for await (const ref of tallied.options({ generatorBackpressure: 2 }).remote(tally, 1_000_000)) {
       if ((await shoal.get(ref)) === 2) break;
     }
@@ -223,7 +219,7 @@ describe("the end of a stream", () => {
   });
 
   test("cancel in mid-stream: the items made stay, the next ref is cancelled, then it ends", async () => {
-    const tally = TallyActor.remote();
+    const tally = newTally();
     const stream = tallied.options({ generatorBackpressure: 3 }).remote(tally, 1_000_000);
     const first = (await stream.next()).value!;
     await shoal.cancel(stream);
@@ -237,8 +233,8 @@ describe("the end of a stream", () => {
   });
 
   test("a crash in mid-stream: the retry goes on where the consumer is, without gaps or doubles", async () => {
-    const tally = TallyActor.remote();
-    const crashing = shoal.remote(async function* (t: TallyHandle) {
+    const tally = newTally();
+    const crashing = shoal.remote(async function* (t: Tally) {
       for (let i = 0; i < 6; i++) {
         yield i;
         if (i === 2 && (await shoal.get(t.add.remote("runs"))) <= 2) process.exit(1);
@@ -249,9 +245,9 @@ describe("the end of a stream", () => {
   });
 
   test("retryExceptions runs it again, too", async () => {
-    const tally = TallyActor.remote();
+    const tally = newTally();
     const flaky = shoal.remote(
-      async function* (t: TallyHandle) {
+      async function* (t: Tally) {
         yield "a";
         if ((await shoal.get(t.add.remote("runs"))) === 1) throw new RangeError("once");
         yield "b";
