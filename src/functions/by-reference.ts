@@ -1,0 +1,209 @@
+/**
+ * What a worker has already: the language's and Node's globals, the exports of built-in modules, of this package and of installed packages.
+ * A captured variable that holds one of these travels as where to find it.
+ */
+import { builtinModules, createRequire } from "node:module";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { types } from "node:util";
+import type { Inspected } from "./inspect.ts";
+import { baseUrlOf, type Script } from "./scripts.ts";
+import { standardGlobals } from "./standard-globals.ts";
+
+export type Reference =
+  /** An expression over globals, e.g. `Object.defineProperty`. */
+  | { readonly kind: "global"; readonly code: string }
+  /** An export of a module; `*` is the namespace. */
+  | { readonly kind: "import"; readonly url: string; readonly name: string }
+  /** What `require` of a file gives, or (with a name) one property of it. */
+  | { readonly kind: "require"; readonly path: string; readonly name: string }
+  /** What stands for `import.meta`, `import()` and `require` of the user's file in a generated module. */
+  | { readonly kind: "meta" | "importer" | "require function"; readonly base: string };
+
+/** References that were noted: exports of this package, and what generated modules imported. */
+const noted = new WeakMap<object, Reference>();
+
+/** Tells that `value` is to be found at `reference` by every process. */
+export function noteReference(value: unknown, reference: Reference): void {
+  if (isObject(value) && !noted.has(value)) noted.set(value, reference);
+}
+
+const selfUrls = new Set<string>();
+
+/** Tells that `namespace` is what importing `url`, a file of this package, gives. */
+export function registerSelfExports(url: string, namespace: object): void {
+  selfUrls.add(url);
+  noteReference(namespace, { kind: "import", url, name: "*" });
+  for (const name of Object.keys(namespace)) {
+    const value = (namespace as Record<string, unknown>)[name];
+    if (typeof value === "function") noteReference(value, { kind: "import", url, name });
+  }
+}
+
+export function isSelfUrl(url: string): boolean {
+  return selfUrls.has(url);
+}
+
+/** Where every process finds `value` itself, told by its identity; undefined for values of the user's program. */
+export function referenceTo(value: object): Reference | undefined {
+  const known = noted.get(value) ?? globals().get(value) ?? builtins().get(value);
+  if (known !== undefined) return known;
+  if (types.isModuleNamespaceObject(value)) return namespaceOfBuiltin(value);
+  return requiredModules().get(value);
+}
+
+let globalTable: Map<unknown, Reference> | undefined;
+
+function globals(): Map<unknown, Reference> {
+  if (globalTable !== undefined) return globalTable;
+  const table = new Map<unknown, Reference>();
+  const note = (value: unknown, code: string): void => {
+    if (isObject(value) && !table.has(value)) table.set(value, { kind: "global", code });
+  };
+  note(globalThis, "globalThis");
+  note(process, "process");
+  note(process.env, "process.env");
+  for (const name of standardGlobals) {
+    const value = Object.getOwnPropertyDescriptor(globalThis, name)?.value;
+    if (!isObject(value)) continue;
+    note(value, name);
+    noteMembers(value, name, note);
+    if (typeof value === "function" && isObject(value.prototype)) {
+      note(value.prototype, `${name}.prototype`);
+      noteMembers(value.prototype, `${name}.prototype`, note);
+    }
+  }
+  noteMembers(process, "process", note);
+  note(performance, "performance");
+  note(Object.getPrototypeOf(Uint8Array), "Object.getPrototypeOf(Uint8Array)");
+  note((async () => {}).constructor, "(async () => {}).constructor");
+  note(function* () {}.constructor, "(function* () {}).constructor");
+  globalTable = table;
+  return table;
+}
+
+function noteMembers(owner: object, code: string, note: (value: unknown, code: string) => void): void {
+  for (const key of Reflect.ownKeys(owner)) {
+    const value = Object.getOwnPropertyDescriptor(owner, key)?.value;
+    if (typeof value !== "function" || key === "constructor") continue;
+    if (typeof key === "string") note(value, /^[\w$]+$/.test(key) ? `${code}.${key}` : `${code}[${JSON.stringify(key)}]`);
+    else if (key.description?.startsWith("Symbol.")) note(value, `${code}[${key.description}]`);
+  }
+}
+
+let builtinTable = new Map<unknown, Reference>();
+let builtinsSeen = 0;
+
+/** Exports of the built-in modules that are loaded: a value can only come out of one that is. */
+function builtins(): Map<unknown, Reference> {
+  const { moduleLoadList } = process as unknown as { moduleLoadList: string[] };
+  if (moduleLoadList.length === builtinsSeen) return builtinTable;
+  builtinsSeen = moduleLoadList.length;
+  const loaded = new Set(moduleLoadList.map((entry) => entry.replace(/^NativeModule /, "")));
+  const table = new Map<unknown, Reference>();
+  for (const name of builtinModules) {
+    if (!loaded.has(name) || name.startsWith("_") || unlooked.has(name)) continue;
+    const module = builtinModule(name);
+    if (!isObject(module)) continue;
+    const url = `node:${name.replace(/^node:/, "")}`;
+    table.set(module, { kind: "import", url, name: "default" });
+    for (const key of Object.keys(module)) {
+      const value = Object.getOwnPropertyDescriptor(module, key)?.value;
+      if (!isObject(value) || table.has(value)) continue;
+      table.set(value, { kind: "import", url, name: key });
+      if (typeof value === "function" && isObject(value.prototype)) noteMethods(value.prototype, url, `${key}.prototype`, table);
+    }
+  }
+  builtinTable = table;
+  return table;
+}
+
+/** Deprecated, or the globals over again. */
+const unlooked = new Set(["punycode", "sys", "constants", "process", "console"]);
+
+function noteMethods(prototype: object, url: string, path: string, table: Map<unknown, Reference>): void {
+  for (const key of Object.keys(prototype)) {
+    const value = Object.getOwnPropertyDescriptor(prototype, key)?.value;
+    if (typeof value === "function" && /^[\w$]+$/.test(key) && !table.has(value))
+      table.set(value, { kind: "import", url, name: `${path}.${key}` });
+  }
+}
+
+function builtinModule(name: string): object | undefined {
+  const { getBuiltinModule } = process as { getBuiltinModule?: (name: string) => object | undefined };
+  return getBuiltinModule === undefined ? createRequire(import.meta.url)(`node:${name}`) : getBuiltinModule.call(process, name);
+}
+
+function namespaceOfBuiltin(namespace: object): Reference | undefined {
+  const own = Object.getOwnPropertyDescriptor(namespace, "default");
+  if (own === undefined || own.value === undefined) return undefined;
+  const reference = builtins().get(own.value);
+  return reference?.kind === "import" && reference.name === "default" ? { ...reference, name: "*" } : undefined;
+}
+
+let requiredTable: Map<unknown, Reference> = new Map();
+let requiredSeen = -1;
+
+/** `module.exports` of installed CommonJS packages. */
+function requiredModules(): Map<unknown, Reference> {
+  const { cache } = createRequire(import.meta.url);
+  const paths = Object.keys(cache);
+  if (paths.length === requiredSeen) return requiredTable;
+  requiredSeen = paths.length;
+  requiredTable = new Map();
+  for (const path of paths) {
+    const module = cache[path];
+    if (isInstalled(path) && module?.loaded && isObject(module.exports))
+      requiredTable.set(module.exports, { kind: "require", path, name: "" });
+  }
+  return requiredTable;
+}
+
+/** True for files of installed packages. */
+export function isInstalled(pathOrUrl: string): boolean {
+  return /[\\/]node_modules[\\/]/.test(pathOrUrl);
+}
+
+/** The export of the script a function is in that gives this function, or undefined. */
+export function exportOf(fn: Function, script: Script, { scopes }: Inspected): Reference | undefined {
+  const url = baseUrlOf(script);
+  if (!url.startsWith("file:")) return undefined;
+  const path = fileURLToPath(url);
+  const module = createRequire(import.meta.url).cache[path];
+  if (module !== undefined) return memberOfExports(fn, path, module.exports);
+  const variables = scopes.find(({ description }) => description === "Module")?.variables;
+  if (variables === undefined || script.tree === null) return undefined;
+  for (const [name, local] of exportedNames(script.tree)) {
+    if (variables[local] === fn) return { kind: "import", url: pathToFileURL(path).href, name };
+  }
+  return undefined;
+}
+
+function memberOfExports(fn: Function, path: string, exports: unknown): Reference | undefined {
+  if (exports === fn) return { kind: "require", path, name: "" };
+  if (!isObject(exports)) return undefined;
+  for (const name of Object.keys(exports)) {
+    const descriptor = Object.getOwnPropertyDescriptor(exports, name);
+    if (descriptor?.value === fn || (descriptor?.get !== undefined && (exports as Record<string, unknown>)[name] === fn)) {
+      return { kind: "require", path, name };
+    }
+  }
+  return undefined;
+}
+
+function* exportedNames(tree: any): Generator<[name: string, local: string]> {
+  for (const statement of tree.body) {
+    if (statement.type === "ExportDefaultDeclaration") {
+      const { declaration } = statement;
+      yield ["default", declaration.type === "Identifier" ? declaration.name : (declaration.id?.name ?? "*default*")];
+    } else if (statement.type === "ExportNamedDeclaration" && statement.source === null) {
+      for (const { exported, local } of statement.specifiers) yield [exported.name ?? exported.value, local.name];
+      const { declaration } = statement;
+      if (declaration?.id) yield [declaration.id.name, declaration.id.name];
+      for (const { id } of declaration?.declarations ?? []) if (id.type === "Identifier") yield [id.name, id.name];
+    }
+  }
+}
+
+function isObject(value: unknown): value is object {
+  return (typeof value === "object" && value !== null) || typeof value === "function";
+}

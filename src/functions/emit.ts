@@ -1,0 +1,343 @@
+/**
+ * Writes the module of a capture. It is plain code that can be read in `code/`:
+ *
+ *     import * as $import0 from "node:fs";
+ *     export const dependencies = [];
+ *     export default ($shoal) => {
+ *     let limit = 3, helper;
+ *     const $f0 = ({ ["load"]: (async (path) => helper(path, limit)) })["load"];
+ *     const $f1 = (function helper(path, limit) { ... });
+ *     return {
+ *     bind($v, $d) { helper = $f1; },
+ *     ...
+ *
+ * Functions are there before their variables have values, so they may refer to each other in any way. A class is evaluated by `define`, after
+ * `bind`, since its heritage and static members need values; `late` sets what in turn needs the class.
+ */
+import type { Reference } from "./by-reference.ts";
+import type { FreeVariable, FunctionText } from "./free-variables.ts";
+import { baseName, type Cell, type Graph, type Init, type Overlay } from "./graph.ts";
+import type { FunctionNode } from "./nodes.ts";
+import { baseUrlOf, pathOfUrl } from "./scripts.ts";
+import { SourceMapWriter } from "./source-map.ts";
+import { standardGlobals } from "./standard-globals.ts";
+
+export interface Emitted {
+  readonly text: string;
+  readonly map: SourceMapWriter;
+}
+
+const reservedWords =
+  `arguments await break case catch class const continue debugger default delete do else enum eval export extends false finally for
+  function if implements import in instanceof interface let new null package private protected public return static super switch this
+  throw true try typeof var void while with yield`.split(/\s+/);
+
+/** A change to a function's text. */
+interface Edit {
+  readonly start: number;
+  readonly end: number;
+  readonly text: string;
+}
+
+export function emit(graph: Graph): Emitted {
+  return new Emitter(graph).emit();
+}
+
+class Emitter {
+  private readonly graph: Graph;
+  private readonly lines: string[] = [];
+  private line = "";
+  private readonly map = new SourceMapWriter();
+  private readonly imports = new Map<string, string>();
+  private readonly notes = new Map<string, string>();
+  private readonly loaders = new Map<string, string>();
+  private readonly cellNames = new Map<Cell, string>();
+
+  constructor(graph: Graph) {
+    this.graph = graph;
+  }
+
+  emit(): Emitted {
+    const { graph } = this;
+    this.nameCells();
+    const body = this.part(() => this.emitBody());
+    const where =
+      graph.nodes.length > 0 && graph.nodes[0].text ? (pathOfUrl(graph.nodes[0].script.url) ?? graph.nodes[0].script.url) : "";
+    this.newLine(
+      `// ${graph.rootIsClass ? "Class" : "Function"} ${graph.rootName.replaceAll(/[^\w$ .-]/g, "?")}${where && ` of ${where.replaceAll(/[\r\n]/g, "?")}`}`,
+    );
+    for (const [url, name] of this.imports) this.newLine(`import * as ${name} from ${JSON.stringify(url)};`);
+    const dependencies = graph.dependencies.map(({ key, isCyclic, whileDefined }) => ({ key, isCyclic, whileDefined }));
+    this.newLine(`export const dependencies = ${JSON.stringify(dependencies)};`);
+    this.newLine("export default ($shoal) => {");
+    for (const [code, name] of this.loaders) this.newLine(`const ${name} = ${code};`);
+    this.map.shift(this.lines.length);
+    this.lines.push(...body);
+    this.newLine("};");
+    return { text: `${this.lines.join("\n")}\n`, map: this.map };
+  }
+
+  /** Runs `write` on empty lines and gives those, so that what it turns out to need can stand before it. */
+  private part(write: () => void): string[] {
+    write();
+    return this.lines.splice(0, this.lines.length);
+  }
+
+  private emitBody(): void {
+    const { graph } = this;
+    const literals: string[] = [];
+    for (const cell of graph.cells) {
+      const value = cell.init.kind === "literal" && cell.init.code !== "undefined" ? ` = ${cell.init.code}` : "";
+      literals.push(`${this.cellNames.get(cell)}${value}`);
+    }
+    if (graph.rootIsClass) literals.push("$f0");
+    if (literals.length > 0) this.newLine(`let ${literals.join(", ")};`);
+    graph.nodes.forEach((node, index) => {
+      if (index > 0 || !graph.rootIsClass) this.emitFunction(node, index, `const $f${index} = `, ";");
+    });
+    this.newLine("return {");
+    this.emitSteps(
+      "bind",
+      (init) => !this.isLate(init) || this.isCyclic(init),
+      (overlay) => !this.isOverlayLate(overlay),
+    );
+    if (graph.rootReference !== null) this.newLine(`define() { return ${this.referenceCode(graph.rootReference)}; },`);
+    else if (graph.rootIsClass) this.emitFunction(graph.nodes[0], 0, "define($v, $d) { return $f0 = ", "; },");
+    else this.newLine("define() { return $f0; },");
+    this.emitSteps(
+      "late",
+      (init) => this.isLate(init),
+      (overlay) => this.isOverlayLate(overlay),
+    );
+    this.newLine(`table: ($d) => [${graph.table.map((init) => this.code(init)).join(", ")}],`);
+    this.newLine(`references: () => [${[...this.notes].map(([code, reference]) => `[${code}, ${reference}]`).join(", ")}],`);
+    this.newLine("};");
+  }
+
+  private emitSteps(name: string, takesCell: (init: Init) => boolean, takesOverlay: (overlay: Overlay) => boolean): void {
+    this.newLine(`${name}($v, $d) {`);
+    for (const cell of this.graph.cells) {
+      if (cell.init.kind !== "literal" && takesCell(cell.init))
+        this.newLine(`${this.cellNames.get(cell)} = ${this.code(cell.init)};`);
+    }
+    for (const overlay of this.graph.overlays) {
+      if (!takesOverlay(overlay)) continue;
+      const key = typeof overlay.key === "string" ? JSON.stringify(overlay.key) : this.symbolKey(overlay.key);
+      const target = `$f${overlay.node}${overlay.on === "prototype" ? ".prototype" : ""}`;
+      if (key !== undefined)
+        this.newLine(`$shoal.property(${target}, ${key}, ${this.code(overlay.init)}, ${overlay.enumerable});`);
+    }
+    this.newLine("},");
+  }
+
+  private symbolKey(key: symbol): string | undefined {
+    const code = key.description?.startsWith("Symbol.") ? key.description : undefined;
+    return code ?? (Symbol.keyFor(key) === undefined ? undefined : `Symbol.for(${JSON.stringify(Symbol.keyFor(key))})`);
+  }
+
+  /** A value that only exists once the root class is defined. */
+  private isLate(init: Init): boolean {
+    switch (init.kind) {
+      case "value":
+        return init.late;
+      case "node":
+        return init.index === 0 && this.graph.rootIsClass;
+      case "dependency":
+        return this.graph.dependencies[init.index].isCyclic;
+      case "namespace":
+        return init.members.some(([, member]) => this.isLate(member));
+      default:
+        return false;
+    }
+  }
+
+  private isCyclic(init: Init): boolean {
+    return init.kind === "dependency";
+  }
+
+  private isOverlayLate(overlay: Overlay): boolean {
+    return (overlay.node === 0 && this.graph.rootIsClass) || this.isLate(overlay.init);
+  }
+
+  private code(init: Init): string {
+    switch (init.kind) {
+      case "literal":
+        return init.code;
+      case "node":
+        return `$f${init.index}`;
+      case "dependency":
+        return `$d[${init.index}]`;
+      case "value":
+        return `$v[${init.index}]`;
+      case "reference":
+        return this.referenceCode(init.reference);
+      case "namespace":
+        return `$shoal.namespace([${init.members.map(([name, member]) => `[${JSON.stringify(name)}, ${this.code(member)}]`).join(", ")}])`;
+    }
+  }
+
+  private referenceCode(reference: Reference): string {
+    switch (reference.kind) {
+      case "global":
+        return reference.code;
+      case "import": {
+        let name = this.imports.get(reference.url);
+        if (name === undefined) {
+          name = `$import${this.imports.size}`;
+          this.imports.set(reference.url, name);
+        }
+        const code = reference.name === "*" ? name : `${name}${memberCode(reference.name)}`;
+        if (!reference.url.startsWith("node:")) this.notes.set(code, JSON.stringify(reference));
+        return code;
+      }
+      case "require": {
+        const code = `${this.loader(`$shoal.require(${JSON.stringify(reference.path)})`)}${memberCode(reference.name)}`;
+        this.notes.set(code, JSON.stringify(reference));
+        return code;
+      }
+      case "meta":
+        return this.loader(`$shoal.meta(${JSON.stringify(reference.base)})`);
+      case "importer":
+        return this.loader(`$shoal.importer(${JSON.stringify(reference.base)})`);
+      case "require function":
+        return this.loader(`$shoal.requireFunction(${JSON.stringify(reference.base)})`);
+    }
+  }
+
+  private loader(code: string): string {
+    let name = this.loaders.get(code);
+    if (name === undefined) {
+      name = `$loader${this.loaders.size}`;
+      this.loaders.set(code, name);
+    }
+    return name;
+  }
+
+  /** Gives every variable a name: its own where no other variable, global or reserved word has it. */
+  private nameCells(): void {
+    const identifiers = new Set<string>(["$shoal", "$v", "$d"]);
+    for (const { text } of this.graph.nodes) for (const name of text?.identifiers ?? []) identifiers.add(name);
+    const taken = new Set<string>([...reservedWords, ...this.graph.globalNames]);
+    for (const cell of this.graph.cells) {
+      let { name } = cell;
+      for (let n = 1; taken.has(name) || standardGlobals.has(name) || isInternal(name); n++) {
+        name = `${cell.name.replace(/^\$+/, "")}$${n}`;
+        if (identifiers.has(name)) taken.add(name);
+      }
+      taken.add(name);
+      this.cellNames.set(cell, name);
+    }
+  }
+
+  private emitFunction(node: FunctionNode, index: number, before: string, after: string): void {
+    if (node.text === null) {
+      const [target, self, ...args] = node.boundInits.map((init) => this.code(init));
+      this.newLine(
+        `${before}$shoal.named($shoal.bound(() => [${[target, self, ...args].join(", ")}]), ${JSON.stringify(node.fn.name)})${after}`,
+      );
+      return;
+    }
+    const { text } = node;
+    const [open, close] = this.wrapping(node, text);
+    this.write(before + open);
+    this.writeText(node, text, this.editsOf(text, index, node));
+    this.write(close + after);
+    this.newLine("");
+  }
+
+  /** What goes around a function's text to make it an expression that gives the function its name. */
+  private wrapping({ fn }: FunctionNode, text: FunctionText): [open: string, close: string] {
+    const name = JSON.stringify(fn.name);
+    if (text.shape === "expression") {
+      if (text.node.id) return text.node.id.name === fn.name ? ["(", ")"] : ["$shoal.named((", `), ${name})`];
+      return fn.name === "" ? ["(0, (", "))"] : [`({ [${name}]: (`, `) })[${name}]`];
+    }
+    const { key } = text.node.type === "FunctionExpression" ? { key: methodName(fn) } : { key: fn.name };
+    const quoted = JSON.stringify(key);
+    if (text.shape === "method") return ["$shoal.named(({ ", ` })[${quoted}], ${name})`];
+    const part = text.shape === "getter" ? "get" : "set";
+    return ["$shoal.accessor({ ", ` }, ${quoted}).${part}`];
+  }
+
+  private editsOf(text: FunctionText, index: number, node: FunctionNode): Edit[] {
+    const edits: Edit[] = [];
+    for (const variable of text.free.values()) this.renameUses(variable, index, edits);
+    const heritage = this.graph.bindings[index].get(baseName);
+    if (heritage !== undefined) {
+      const { start, end } = text.node.superClass;
+      edits.push({ start: start - text.offset, end: end - text.offset, text: this.cellNames.get(heritage)! });
+    }
+    const base = (kind: "meta" | "importer"): string => this.referenceCode({ kind, base: baseUrlOf(node.script) });
+    for (const span of text.importMeta) edits.push({ ...span, text: base("meta") });
+    for (const span of text.importCalls) edits.push({ ...span, text: base("importer") });
+    if (text.methodKey !== null) edits.push({ ...text.methodKey, text: JSON.stringify(methodName(node.fn)) });
+    return outermost(edits);
+  }
+
+  private renameUses(variable: FreeVariable, index: number, edits: Edit[]): void {
+    const cell = this.graph.bindings[index].get(variable.name);
+    const name = cell && this.cellNames.get(cell);
+    if (name === undefined || name === variable.name) return;
+    for (const { start, end, shorthand } of variable.uses)
+      edits.push({ start, end, text: shorthand ? `${variable.name}: ${name}` : name });
+  }
+
+  private writeText(node: FunctionNode, { text }: FunctionText, edits: readonly Edit[]): void {
+    let at = 0;
+    const copy = (end: number): void => {
+      while (at < end) {
+        const lineEnd = text.indexOf("\n", at);
+        const stop = lineEnd < 0 || lineEnd >= end ? end : lineEnd;
+        if (stop > at) {
+          if (node.start >= 0) this.map.copy(this.lines.length, this.line.length, node.script, node.start + at, stop - at);
+          this.line += text.slice(at, stop);
+        }
+        at = stop;
+        if (stop === lineEnd) {
+          this.newLine("");
+          at++;
+        }
+      }
+    };
+    for (const edit of edits) {
+      copy(edit.start);
+      this.line += edit.text;
+      at = edit.end;
+    }
+    copy(text.length);
+  }
+
+  private write(text: string): void {
+    this.line += text;
+  }
+
+  private newLine(text: string): void {
+    this.lines.push(this.line + text);
+    this.line = "";
+  }
+}
+
+/** In order, without those inside of another. */
+function outermost(edits: Edit[]): Edit[] {
+  edits.sort((a, b) => a.start - b.start || b.end - a.end);
+  let end = -1;
+  return edits.filter((edit) => {
+    if (edit.start < end) return false;
+    end = edit.end;
+    return true;
+  });
+}
+
+function methodName(fn: Function): string {
+  return fn.name.replace(/^(get|set) /, "");
+}
+
+function memberCode(path: string): string {
+  if (path === "") return "";
+  if (/^[\w$]+(\.[\w$]+)*$/.test(path)) return `.${path}`;
+  return `[${JSON.stringify(path)}]`;
+}
+
+function isInternal(name: string): boolean {
+  return /^\$(shoal|v|d|f\d+|import\d+|loader\d+)$/.test(name);
+}

@@ -1,0 +1,111 @@
+/**
+ * Decides for a variable that is an import of its script: installed packages, built-in modules and this package travel as the import;
+ * the program's own files travel by value, each function like any other, and of a module only what is used.
+ */
+
+import { types } from "node:util";
+import { isInstalled, isSelfUrl, type Reference, referenceTo } from "./by-reference.ts";
+import type { FreeVariable } from "./free-variables.ts";
+import type { FunctionNode, ImportOrigin } from "./nodes.ts";
+import { resolveImport, resolveRequire } from "./resolve-specifier.ts";
+import { type ImportBinding, importsOf } from "./script-imports.ts";
+import { baseUrlOf, pathOfUrl } from "./scripts.ts";
+import type { FoundVariable } from "./variables.ts";
+
+export interface ImportedValue {
+  /** How the variable itself travels by reference; undefined when its value has to travel. */
+  readonly reference: Reference | undefined;
+  /** The variable stands for a module. */
+  readonly isModule: boolean;
+  /** The reference is good for `member` only: the loader that made the variable changes what a module looks like. */
+  readonly membersOnly: boolean;
+  readonly origin: ImportOrigin | null;
+  /** How one export travels by reference. */
+  member(name: string): Reference | undefined;
+  originOf(name: string): ImportOrigin | null;
+}
+
+/** `byReference` holds the ids of imports of the program's own files that must travel by reference. */
+export function importedReference(
+  node: FunctionNode,
+  variable: FreeVariable,
+  found: FoundVariable,
+  byReference: ReadonlySet<string>,
+): ImportedValue | undefined {
+  const { value } = found;
+  if ((typeof value !== "object" && typeof value !== "function") || value === null) return undefined;
+  const isNamespace = types.isModuleNamespaceObject(value);
+  const binding = isAtTop(node, found, variable.name) ? importsOf(node.script).get(variable.name) : undefined;
+  if (binding === undefined) {
+    if (!isNamespace || referenceTo(value) !== undefined) return undefined;
+    return {
+      reference: undefined,
+      isModule: true,
+      membersOnly: false,
+      origin: null,
+      member: () => undefined,
+      originOf: () => null,
+    };
+  }
+  if (binding.required && !isStillRequired(binding, node, value)) return undefined;
+  return describe(binding, node, isNamespace || (binding.name === "*" && typeof value === "object"), byReference);
+}
+
+/** True when the scope a variable was found in is that of the script, and not of a function that reuses the name. */
+function isAtTop({ inspected }: FunctionNode, { scope, depth }: FoundVariable, name: string): boolean {
+  if (scope === null) return false;
+  if (scope.description === "Module" || name.startsWith("__vite_ssr_import_")) return true;
+  return depth === inspected.scopes.length - 1 && !scope.description.includes("(");
+}
+
+function isStillRequired(binding: ImportBinding, node: FunctionNode, value: unknown): boolean {
+  if (binding.name === "*") return true;
+  const url = resolveRequire(binding.specifier, baseUrlOf(node.script));
+  return url !== undefined && (url.startsWith("node:") || isInstalled(url) || value !== undefined);
+}
+
+function describe(
+  binding: ImportBinding,
+  node: FunctionNode,
+  isModule: boolean,
+  byReference: ReadonlySet<string>,
+): ImportedValue {
+  const { specifier, name, required } = binding;
+  const base = baseUrlOf(node.script);
+  const url = required ? resolveRequire(specifier, base) : resolveImport(specifier, base);
+  const isShared = url !== undefined && travelsByReference(url, specifier, required);
+  const refer = (member: string): Reference => referenceOf(url!, member, required);
+  const originOf = (member: string): ImportOrigin | null =>
+    url !== undefined && isImportable(url, base) ? { id: `${url} ${member}`, url, name: member } : null;
+  const isForced = (member: string): boolean => url !== undefined && byReference.has(`${url} ${member}`);
+  return {
+    reference: isShared || isForced(name) ? refer(name) : undefined,
+    isModule,
+    membersOnly: name === "*" && !node.inspected.scopes.some(({ description }) => description === "Module"),
+    origin: originOf(name),
+    member: (member) => (isShared || isForced(member) ? refer(member) : undefined),
+    originOf,
+  };
+}
+
+function travelsByReference(url: string, specifier: string, required: boolean): boolean {
+  if (url.startsWith("node:") || isSelfUrl(url)) return true;
+  if (!isJavaScript(url) || (/\.json(\?|$)/.test(url) && !required)) return false;
+  return isInstalled(url) || !/^[./#]|^file:/.test(specifier);
+}
+
+/** A file of the program that a plain worker can import. Not the program itself, which would run again. */
+function isImportable(url: string, base: string): boolean {
+  if (!url.startsWith("file:") || !isJavaScript(url) || url === base) return false;
+  const path = pathOfUrl(url);
+  return path !== process.argv[1];
+}
+
+function isJavaScript(url: string): boolean {
+  return /\.([cm]?js|json|node|wasm)(\?|$)/.test(url) || !/\.\w+(\?|$)/.test(url.slice(url.lastIndexOf("/")));
+}
+
+function referenceOf(url: string, name: string, required: boolean): Reference {
+  if (!required || url.startsWith("node:")) return { kind: "import", url, name: name === "=" ? "default" : name };
+  return { kind: "require", path: pathOfUrl(url)!, name: name === "=" ? "" : name };
+}

@@ -1,0 +1,9 @@
+/** Functions and classes by value: see docs/functions.md and docs/decisions/0004-functions-by-value.md. */
+export { registerSelfExports } from "./by-reference.ts";
+export { capture } from "./capture.ts";
+export { assertNoPrivateInstanceMembers } from "./class-parts.ts";
+export { keyOf } from "./identity.ts";
+export { revive } from "./revive.ts";
+export { listScripts } from "./scripts.ts";
+export { mapStack } from "./stack.ts";
+export type { CaptureContext, Captured, CodeStore } from "./types.ts";

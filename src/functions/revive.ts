@@ -1,0 +1,251 @@
+/**
+ * Makes a captured function or class from its module. Modules of classes it needs come first; where classes need each other, only what a
+ * class needs while it is being defined (its base) decides the order, and the rest is set when all of them exist.
+ */
+import { readFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { dirname } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import type { DecodeHooks, Special } from "../values/hooks.ts";
+import { deserialize } from "../values/index.ts";
+import { noteReference, type Reference } from "./by-reference.ts";
+import { type Environment, unpackEnvironment } from "./environment.ts";
+import { noteKey, originalOf } from "./identity.ts";
+import { symbolNamed } from "./literals.ts";
+import { resolveImport } from "./resolve-specifier.ts";
+import { noteScriptFile } from "./scripts.ts";
+import type { CaptureContext, CodeStore } from "./types.ts";
+
+/** What a generated module exports. */
+interface GeneratedModule {
+  readonly dependencies: readonly { readonly key: string; readonly isCyclic: boolean; readonly whileDefined: boolean }[];
+  default(shoal: typeof support): Steps;
+}
+
+interface Steps {
+  bind(values: readonly unknown[], dependencies: readonly unknown[]): void;
+  define(values: readonly unknown[], dependencies: readonly unknown[]): Function;
+  late(values: readonly unknown[], dependencies: readonly unknown[]): void;
+  table(dependencies: readonly unknown[]): readonly unknown[];
+  references(): readonly (readonly [unknown, Reference])[];
+}
+
+interface Loaded {
+  readonly key: string;
+  readonly module: GeneratedModule;
+  readonly environment: Environment | null;
+  steps: Steps | null;
+  result: Function | null;
+  /** Whether what needs all classes to exist is set. */
+  isComplete: boolean;
+}
+
+interface Shelf {
+  readonly loaded: Map<string, Promise<Loaded>>;
+  readonly functions: Map<string, Promise<Function>>;
+}
+
+const shelves = new WeakMap<CodeStore, Shelf>();
+
+/** The function or class of that key: the original in the process that captured it, otherwise one and the same for each call. */
+export function revive(key: string, context: CaptureContext): Promise<Function> {
+  const original = originalOf(key);
+  if (original !== undefined) return Promise.resolve(original);
+  const shelf = shelfOf(context.code);
+  let promise = shelf.functions.get(key);
+  if (promise === undefined) {
+    promise = reviveNow(key, context, shelf);
+    promise.catch(() => shelf.functions.delete(key));
+    shelf.functions.set(key, promise);
+  }
+  return promise;
+}
+
+function shelfOf(code: CodeStore): Shelf {
+  let shelf = shelves.get(code);
+  if (shelf === undefined) {
+    shelf = { loaded: new Map(), functions: new Map() };
+    shelves.set(code, shelf);
+  }
+  return shelf;
+}
+
+async function reviveNow(key: string, context: CaptureContext, shelf: Shelf): Promise<Function> {
+  const group = new Map<string, Loaded>();
+  await loadAll(key, context, shelf, group);
+  // From here on nothing waits: whoever else revives at the same time finds classes defined and complete, or not begun.
+  const order = definitionOrder(group, key);
+  for (const loaded of order) if (loaded.result === null) define(loaded, group, context);
+  for (const loaded of order) if (!loaded.isComplete) complete(loaded, group, context);
+  return group.get(key)!.result!;
+}
+
+async function loadAll(key: string, context: CaptureContext, shelf: Shelf, group: Map<string, Loaded>): Promise<void> {
+  if (group.has(key)) return;
+  let promise = shelf.loaded.get(key);
+  if (promise === undefined) {
+    promise = load(key, context);
+    promise.catch(() => shelf.loaded.delete(key));
+    shelf.loaded.set(key, promise);
+  }
+  const loaded = await promise;
+  group.set(key, loaded);
+  await Promise.all(loaded.module.dependencies.map((dependency) => loadAll(dependency.key, context, shelf, group)));
+}
+
+async function load(key: string, context: CaptureContext): Promise<Loaded> {
+  const original = originalOf(key);
+  if (original !== undefined)
+    return { key, module: emptyModule, environment: null, steps: null, result: original, isComplete: true };
+  const path = await context.code.fetch(key);
+  noteScriptFile(path);
+  const [module, environment] = await Promise.all([
+    import(pathToFileURL(path).href) as Promise<GeneratedModule>,
+    readFile(path.replace(/\.mjs$/, ".env")).then(unpackEnvironment, (error) => {
+      if (error.code === "ENOENT") return null;
+      throw error;
+    }),
+  ]);
+  return { key, module, environment, steps: null, result: null, isComplete: false };
+}
+
+const emptyModule: GeneratedModule = {
+  dependencies: [],
+  default: () => {
+    throw new Error("there is nothing to define");
+  },
+};
+
+/** Dependencies first. Among classes that need each other, only needs during definition count. */
+function definitionOrder(group: ReadonlyMap<string, Loaded>, root: string): Loaded[] {
+  const order: Loaded[] = [];
+  const visited = new Set<string>();
+  const visit = (key: string): void => {
+    if (visited.has(key)) return;
+    visited.add(key);
+    const loaded = group.get(key)!;
+    for (const hard of [true, false]) {
+      for (const dependency of loaded.module.dependencies) {
+        if (dependency.whileDefined === hard && (hard || !reaches(group, dependency.key, key))) visit(dependency.key);
+      }
+    }
+    order.push(loaded);
+    for (const dependency of loaded.module.dependencies) visit(dependency.key);
+  };
+  visit(root);
+  return order;
+}
+
+function reaches(group: ReadonlyMap<string, Loaded>, from: string, to: string): boolean {
+  const seen = new Set<string>([from]);
+  for (const key of seen) {
+    if (key === to) return true;
+    for (const dependency of group.get(key)!.module.dependencies) seen.add(dependency.key);
+  }
+  return false;
+}
+
+const nothing: readonly unknown[] = [];
+
+function define(loaded: Loaded, group: ReadonlyMap<string, Loaded>, context: CaptureContext): void {
+  loaded.steps = loaded.module.default(support);
+  for (const [value, reference] of loaded.steps.references()) noteReference(value, reference);
+  const dependencies = dependenciesOf(loaded, group);
+  const holds: object[] = [];
+  const values = decode(loaded, loaded.environment?.early, dependencies, context, holds);
+  loaded.steps.bind(values, dependencies);
+  loaded.result = loaded.steps.define(values, dependencies);
+  heldBy.set(loaded, holds);
+}
+
+const heldBy = new WeakMap<Loaded, object[]>();
+
+function complete(loaded: Loaded, group: ReadonlyMap<string, Loaded>, context: CaptureContext): void {
+  loaded.isComplete = true;
+  const dependencies = dependenciesOf(loaded, group);
+  const holds = heldBy.get(loaded) ?? [];
+  loaded.steps!.late(decode(loaded, loaded.environment?.late, dependencies, context, holds), dependencies);
+  noteKey(loaded.result!, loaded.key, holds);
+}
+
+function dependenciesOf(loaded: Loaded, group: ReadonlyMap<string, Loaded>): readonly unknown[] {
+  return loaded.module.dependencies.map(({ key }) => group.get(key)!.result ?? undefined);
+}
+
+function decode(
+  loaded: Loaded,
+  bytes: Uint8Array | undefined,
+  dependencies: readonly unknown[],
+  context: CaptureContext,
+  holds: object[],
+): readonly unknown[] {
+  if (bytes === undefined || bytes.length === 0) return nothing;
+  const table = loaded.steps!.table(dependencies);
+  const hooks: DecodeHooks = {
+    decodeSpecial: (special: Special, payload: unknown) => {
+      if (special.tag === "local") return table[special.data as number];
+      const value = context.decode.decodeSpecial(special, payload);
+      if (special.tag !== "registered" && typeof value === "object" && value !== null) holds.push(value);
+      return value;
+    },
+    decodeClass: (key) =>
+      key.startsWith("local:") ? (table[Number(key.slice("local:".length))] as Function) : context.decode.decodeClass(key),
+  };
+  const isAligned = bytes.byteOffset % 64 === 0;
+  return deserialize(bytes, hooks, isAligned ? "alias" : "copy") as readonly unknown[];
+}
+
+/** What generated modules use. */
+const support = {
+  symbol: symbolNamed,
+  require: (path: string): unknown => createRequire(import.meta.url)(path),
+  requireFunction: (base: string): unknown => noted(createRequire(base), { kind: "require function", base }),
+  meta(base: string): unknown {
+    const path = base.startsWith("file:") ? fileURLToPath(base) : undefined;
+    const meta = {
+      __proto__: null,
+      ...(path === undefined ? {} : { dirname: dirname(path), filename: path }),
+      resolve(specifier: string): string {
+        const url = resolveImport(specifier, base);
+        if (url === undefined) throw new Error(`Cannot find '${specifier}' imported from ${base}`);
+        return url;
+      },
+      url: base,
+    };
+    return noted(meta, { kind: "meta", base });
+  },
+  importer(base: string): unknown {
+    const importer = (specifier: unknown, options?: ImportCallOptions): Promise<unknown> =>
+      import(resolveImport(String(specifier), base) ?? String(specifier), options);
+    return noted(importer, { kind: "importer", base });
+  },
+  namespace: (members: readonly (readonly [string, unknown])[]): object =>
+    Object.defineProperty(Object.assign(Object.create(null), Object.fromEntries(members)), Symbol.toStringTag, {
+      value: "Module",
+    }),
+  named<F extends Function>(fn: F, name: string): F {
+    if (fn.name !== name) Object.defineProperty(fn, "name", { value: name, configurable: true });
+    return fn;
+  },
+  accessor: (holder: object, name: string): PropertyDescriptor => Object.getOwnPropertyDescriptor(holder, name)!,
+  /** A bound function exists before its parts do. */
+  bound(parts: () => readonly [Function, unknown, ...unknown[]]): Function {
+    return function (this: unknown, ...args: unknown[]): unknown {
+      const [target, self, ...bound] = parts();
+      return new.target ? Reflect.construct(target, [...bound, ...args]) : Reflect.apply(target, self, [...bound, ...args]);
+    };
+  },
+  property(owner: object, key: string | symbol, value: unknown, enumerable: boolean): void {
+    const own = Object.getOwnPropertyDescriptor(owner, key);
+    if (own === undefined) Object.defineProperty(owner, key, { value, enumerable, writable: true, configurable: true });
+    else if (own.configurable || own.writable)
+      Object.defineProperty(owner, key, "value" in own ? { value } : { value, writable: true });
+  },
+};
+
+type ImportCallOptions = { with?: Record<string, string> };
+
+function noted<T extends object>(value: T, reference: Reference): T {
+  noteReference(value, reference);
+  return value;
+}
