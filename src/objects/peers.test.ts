@@ -9,7 +9,7 @@ import type { Location } from "./types.ts";
 
 const self = "00000000000000aa";
 const mib = 1024 * 1024;
-const bytesMax = 64 * mib;
+const bytesMax = 14 * mib;
 
 let dirs: StoreDirs;
 let manager: StoreManager;
@@ -58,23 +58,23 @@ describe("Object store between processes", () => {
 
   it("keeps a reader's old bytes while the writer frees and puts again, and reuses the memory once the reader drops them", async () => {
     const reader = await startPeer("b1");
-    const first = put(1, 10 * mib);
+    const first = put(1, 4 * mib);
     await reader.do({ op: "view", key: "x", location: first });
     store.free(first);
-    for (let index = 2; index < 5; index++) store.free(put(index, 10 * mib));
+    for (let index = 2; index < 5; index++) store.free(put(index, 4 * mib));
     expect(await reader.do({ op: "bytes", key: "x" })).toEqual({ first: 1, last: 1, same: true });
     expect(segmentsIn(dirs.shmDir)).toContain(`dead.${first.name}`);
     const used = manager.bytesUsed;
     await reader.do({ op: "drop", key: "x" });
     expect(segmentsIn(dirs.shmDir)).not.toContain(`dead.${first.name}`);
-    put(6, 10 * mib);
-    put(7, 10 * mib);
+    put(6, 4 * mib);
+    put(7, 4 * mib);
     expect(manager.bytesUsed).toBe(used);
   });
 
   it("frees the memory of a reader that was killed", async () => {
     const reader = await startPeer("b1");
-    const location = put(1, 10 * mib);
+    const location = put(1, 4 * mib);
     await reader.do({ op: "view", key: "x", location });
     store.free(location);
     manager.sweep();
@@ -88,8 +88,8 @@ describe("Object store between processes", () => {
   it("frees the memory of a writer that was killed before it sealed", async () => {
     const empty = manager.bytesUsed;
     const writer = await startPeer("b1");
-    await writer.do({ op: "open", index: 1, bytes: 20 * mib });
-    expect(manager.bytesUsed).toBe(empty + 20 * mib);
+    await writer.do({ op: "open", index: 1, bytes: 6 * mib });
+    expect(manager.bytesUsed).toBe(empty + 6 * mib);
     await writer.kill();
     manager.onProcessDied("b1");
     expect(segmentsIn(dirs.shmDir)).toEqual([]);
@@ -100,8 +100,8 @@ describe("Object store between processes", () => {
     const worker = await startPeer("b1");
     const names = new Set<string>();
     for (let index = 0; index < 4; index++) {
-      const location: Location = await worker.do({ op: "put", owner: self, index, bytes: 10 * mib, fill: index });
-      expect(store.read(location)[5 * mib]).toBe(index);
+      const location: Location = await worker.do({ op: "put", owner: self, index, bytes: 4 * mib, fill: index });
+      expect(store.read(location)[2 * mib]).toBe(index);
       names.add(location.name);
       await collectUntil(() => store.stats().views === 0);
       store.free(location);
@@ -114,7 +114,7 @@ describe("Object store between processes", () => {
     const [a, b] = await Promise.all([startPeer("b1"), startPeer("b2")]);
     const locations: Location[] = [];
     let spilling: Promise<unknown> = Promise.resolve();
-    const sizes = [9 * mib, 700_000, 3 * mib + 1, 5 * mib];
+    const sizes = [4 * mib, 700_000, 2 * mib + 1, 3 * mib];
     for (let index = 0, total = 0; total < 5 * bytesMax; index++) {
       const bytes = sizes[index % sizes.length];
       total += bytes;
@@ -140,10 +140,10 @@ describe("Object store between processes", () => {
 
   it("adds up again after processes were killed at any point", async () => {
     const empty = manager.bytesUsed;
-    for (let run = 0; run < 6; run++) {
+    for (let run = 0; run < 3; run++) {
       const selfId = `c${run}`;
       const peer = await startPeer(selfId);
-      const killAt = 3 + run * 7;
+      const killAt = 3 + run * 8;
       await new Promise<void>((resolve, reject) => {
         peer.onRound((round) => {
           if (round % 5 === 0) manager.spillDown(0.3).catch(reject);
@@ -166,7 +166,7 @@ describe("Object store between processes", () => {
   it("counts exactly when processes change the counters at once", async () => {
     const empty = manager.bytesUsed;
     const all = await Promise.all([startPeer("d1"), startPeer("d2")]);
-    await Promise.all(all.map((peer) => peer.do({ op: "churn", rounds: 300 })));
+    await Promise.all(all.map((peer) => peer.do({ op: "churn", rounds: 100 })));
     await Promise.all(all.map((peer) => peer.kill()));
     expect(manager.bytesUsed).toBe(bytesReserved(dirs.shmDir));
     for (const peer of all) {

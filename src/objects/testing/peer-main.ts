@@ -39,7 +39,11 @@ async function obey(order: Order): Promise<unknown> {
       return undefined;
     case "bytes": {
       const view = views.get(order.key)!;
-      return { first: view[0], last: view[view.length - 1], same: view.every((byte) => byte === view[0]) };
+      return {
+        first: view[0],
+        last: view[view.length - 1],
+        same: Buffer.compare(view, Buffer.alloc(view.length, view[0])) === 0,
+      };
     }
     case "write":
       views.get(order.key)!.fill(order.fill);
@@ -63,7 +67,7 @@ async function obey(order: Order): Promise<unknown> {
 
 /** Puts, reads and frees objects of several sizes for ever, telling the parent of every round. */
 function churn(rounds: number): void {
-  const sizes = [150_000, 300_000, 2_000_000, 2_100_000, 5_000_000];
+  const sizes = [150_000, 300_000, 1_200_000, 1_300_000, 2_500_000];
   const kept: Location[] = [];
   for (let round = 0; round < rounds; round++) {
     const location = put(round % 3 === 0 ? "other" : selfId, 1_000_000 + round, sizes[round % sizes.length], round % 251);
