@@ -110,11 +110,20 @@ export function createBundlePool(held: Allocation, slots: number): ResourcePool 
   return pool;
 }
 
+/** Most bundles have no GPU: they share these, and nothing is ever written to them. */
+const noGpus: Map<number, number> = new Map();
+
 function emptyPool(demand: ResourceDemand, slots: number): ResourcePool {
   const total = new Map<string, number>();
-  for (let i = 0; i < demand.names.length; i++) total.set(demand.names[i], demand.units[i]);
+  const available = new Map<string, number>();
+  const hasGpus = unitsOf(demand, "GPU") > 0;
+  for (let i = 0; i < demand.names.length; i++) {
+    total.set(demand.names[i], demand.units[i]);
+    available.set(demand.names[i], demand.units[i]);
+  }
   total.set(zeroCpuSlot, slots * unitsPerWhole);
-  return { total, available: new Map(total), gpuTotal: new Map(), gpuFree: new Map(), slotsAdded: 0 };
+  available.set(zeroCpuSlot, slots * unitsPerWhole);
+  return { total, available, gpuTotal: hasGpus ? new Map() : noGpus, gpuFree: hasGpus ? new Map() : noGpus, slotsAdded: 0 };
 }
 
 export function fits(pool: ResourcePool, demand: ResourceDemand): boolean {

@@ -38,11 +38,11 @@ import {
 } from "./scheduler-state.ts";
 import { stopWorker } from "./scheduler-workers.ts";
 
-/** Ids of removed groups that are remembered, so that a late demand fails at once instead of after `unknownGroupMs`. */
-const removedGroupsMax = 10_000;
+/** At least as many ids of removed groups are remembered, so that a late demand fails at once instead of after `unknownGroupMs`. */
+const removedGroupsMax = 5000;
 
 export function createGroup(state: SchedulerState, now: number, event: SchedulerEvent & { kind: "createGroup" }): void {
-  if (state.groups.has(event.groupId) || state.removedGroups.has(event.groupId)) return;
+  if (state.groups.has(event.groupId) || wasRemoved(state, event.groupId)) return;
   const bundles = event.bundles.map((bundle) => toDemand(bundle));
   const demand = bundles.length === 1 ? bundles[0] : sumDemands(bundles);
   const group: GroupRecord = {
@@ -152,13 +152,16 @@ export function removeGroup(state: SchedulerState, groupId: PlacementGroupId): G
   return group;
 }
 
+/** Two generations, so that forgetting the oldest costs nothing. */
 function rememberRemoved(state: SchedulerState, groupId: PlacementGroupId): void {
   state.removedGroups.add(groupId);
-  if (state.removedGroups.size <= removedGroupsMax) return;
-  for (const oldest of state.removedGroups) {
-    state.removedGroups.delete(oldest);
-    break;
-  }
+  if (state.removedGroups.size < removedGroupsMax) return;
+  state.removedEarlier = state.removedGroups;
+  state.removedGroups = new Set();
+}
+
+export function wasRemoved(state: SchedulerState, groupId: PlacementGroupId): boolean {
+  return state.removedGroups.has(groupId) || state.removedEarlier.has(groupId);
 }
 
 /** Second half of the removal, when no claim waits in the group any more. */

@@ -5,7 +5,7 @@
 import { chooseNode } from "./placement.ts";
 import { couldEverFit } from "./resources.ts";
 import { dequeue, enqueue, freeAllocation } from "./scheduler-claims.ts";
-import { neverFitsGroup } from "./scheduler-groups.ts";
+import { neverFitsGroup, wasRemoved } from "./scheduler-groups.ts";
 import {
   type ActorRecord,
   type Booking,
@@ -45,7 +45,7 @@ function routeToGroup(state: SchedulerState, claim: ClassRecord | ActorRecord, n
   if (strategy.kind !== "group") return;
   const group = state.groups.get(strategy.groupId);
   if (group === undefined) {
-    if (state.removedGroups.has(strategy.groupId)) return refuse(state, claim, "unschedulable", removedText(strategy.groupId));
+    if (wasRemoved(state, strategy.groupId)) return refuse(state, claim, "unschedulable", removedText(strategy.groupId));
     state.groupless.set(claim, now + state.config.unknownGroupMs);
     return;
   }

@@ -285,8 +285,9 @@ export interface SchedulerState {
   readonly jobs: Map<JobId, JobRecord>;
   readonly actors: Map<ActorId, ActorRecord>;
   readonly groups: Map<PlacementGroupId, GroupRecord>;
-  /** Groups removed lately, oldest first; bounded. */
-  readonly removedGroups: Set<PlacementGroupId>;
+  /** Groups removed lately, and those removed before. Bounded. */
+  removedGroups: Set<PlacementGroupId>;
+  removedEarlier: Set<PlacementGroupId>;
   readonly starts: Map<number, StartRecord>;
   /** Idle workers, longest idle first. */
   readonly idleOrder: Set<WorkerRecord>;
@@ -335,6 +336,7 @@ export function createScheduler(options: SchedulerOptions): SchedulerState {
     actors: new Map(),
     groups: new Map(),
     removedGroups: new Set(),
+    removedEarlier: new Set(),
     starts: new Map(),
     idleOrder: new Set(),
     infeasible: new Set(),
