@@ -54,7 +54,7 @@ export class TaskError extends ShoalError {
   static {
     branded(this);
   }
-  override readonly code = "TASK_FAILED";
+  override readonly code = "TASK_FAILED" as const;
   declare readonly functionName: string;
   declare readonly nodeId: string;
   declare readonly pid: number;
@@ -69,7 +69,7 @@ export class TaskCancelledError extends ShoalError {
   static {
     branded(this);
   }
-  override readonly code = "TASK_CANCELLED";
+  override readonly code = "TASK_CANCELLED" as const;
   declare readonly taskName: string;
   constructor(message: string, fields: Fields<TaskCancelledError> = {}) {
     super(message, fields);
@@ -103,7 +103,7 @@ export class ActorDiedError extends ActorError {
   static {
     branded(this);
   }
-  override readonly code = "ACTOR_DIED";
+  override readonly code = "ACTOR_DIED" as const;
   declare readonly reason: ActorDeathReason;
   constructor(message: string, fields: Fields<ActorDiedError> = {}) {
     super(message, fields);
@@ -115,7 +115,7 @@ export class ActorUnavailableError extends ActorError {
   static {
     branded(this);
   }
-  override readonly code = "ACTOR_UNAVAILABLE";
+  override readonly code = "ACTOR_UNAVAILABLE" as const;
   override readonly retryable = true;
   constructor(message: string, fields: Fields<ActorUnavailableError> = {}) {
     super(message, fields);
@@ -127,7 +127,7 @@ export class ActorAlreadyExistsError extends ActorError {
   static {
     branded(this);
   }
-  override readonly code = "ACTOR_ALREADY_EXISTS";
+  override readonly code = "ACTOR_ALREADY_EXISTS" as const;
   declare readonly actorName: string;
   declare readonly namespace: string;
   constructor(message: string, fields: Fields<ActorAlreadyExistsError> = {}) {
@@ -140,7 +140,7 @@ export class ActorNotFoundError extends ActorError {
   static {
     branded(this);
   }
-  override readonly code = "ACTOR_NOT_FOUND";
+  override readonly code = "ACTOR_NOT_FOUND" as const;
   declare readonly actorName: string;
   declare readonly namespace: string;
   constructor(message: string, fields: Fields<ActorNotFoundError> = {}) {
@@ -153,7 +153,7 @@ export class PendingCallsLimitExceededError extends ActorError {
   static {
     branded(this);
   }
-  override readonly code = "PENDING_CALLS_LIMIT";
+  override readonly code = "PENDING_CALLS_LIMIT" as const;
   override readonly retryable = true;
   declare readonly maxPendingCalls: number;
   constructor(message: string, fields: Fields<PendingCallsLimitExceededError> = {}) {
@@ -181,7 +181,7 @@ export class NodeDiedError extends ShoalError {
   static {
     branded(this);
   }
-  override readonly code = "NODE_DIED";
+  override readonly code = "NODE_DIED" as const;
   override readonly retryable = true;
   declare readonly nodeId: string;
   declare readonly reason: string;
@@ -195,7 +195,7 @@ export class OutOfMemoryError extends WorkerCrashedError {
   static {
     branded(this);
   }
-  override readonly code = "OUT_OF_MEMORY";
+  override readonly code = "OUT_OF_MEMORY" as const;
   constructor(message: string, fields: Fields<OutOfMemoryError> = {}) {
     super(message, fields);
   }
@@ -219,7 +219,7 @@ export class OwnerDiedError extends ObjectLostError {
   static {
     branded(this);
   }
-  override readonly code = "OWNER_DIED";
+  override readonly code = "OWNER_DIED" as const;
 }
 
 /** A lost object could not be rebuilt from its lineage; `reason` says why. */
@@ -227,7 +227,7 @@ export class ObjectReconstructionFailedError extends ObjectLostError {
   static {
     branded(this);
   }
-  override readonly code = "OBJECT_RECONSTRUCTION_FAILED";
+  override readonly code = "OBJECT_RECONSTRUCTION_FAILED" as const;
 }
 
 /** Neither shared memory nor the disk fall-back may take the object under the configured limits. */
@@ -235,7 +235,7 @@ export class ObjectStoreFullError extends ShoalError {
   static {
     branded(this);
   }
-  override readonly code = "OBJECT_STORE_FULL";
+  override readonly code = "OBJECT_STORE_FULL" as const;
   override readonly retryable = true;
   declare readonly bytesAsked: number;
   constructor(message: string, fields: Fields<ObjectStoreFullError> = {}) {
@@ -248,7 +248,7 @@ export class OutOfDiskError extends ShoalError {
   static {
     branded(this);
   }
-  override readonly code = "OUT_OF_DISK";
+  override readonly code = "OUT_OF_DISK" as const;
   override readonly retryable = true;
   declare readonly path: string;
   declare readonly bytesAsked: number;
@@ -262,7 +262,7 @@ export class GetTimeoutError extends ShoalError {
   static {
     branded(this);
   }
-  override readonly code = "GET_TIMEOUT";
+  override readonly code = "GET_TIMEOUT" as const;
   override readonly retryable = true;
   declare readonly timeoutMs: number;
   constructor(message: string, fields: Fields<GetTimeoutError> = {}) {
@@ -275,7 +275,7 @@ export class TaskUnschedulableError extends ShoalError {
   static {
     branded(this);
   }
-  override readonly code = "TASK_UNSCHEDULABLE";
+  override readonly code = "TASK_UNSCHEDULABLE" as const;
   constructor(message: string, fields: Fields<TaskUnschedulableError> = {}) {
     super(message, fields);
   }
@@ -286,7 +286,7 @@ export class ActorUnschedulableError extends ActorError {
   static {
     branded(this);
   }
-  override readonly code = "ACTOR_UNSCHEDULABLE";
+  override readonly code = "ACTOR_UNSCHEDULABLE" as const;
   constructor(message: string, fields: Fields<ActorUnschedulableError> = {}) {
     super(message, fields);
   }
@@ -297,7 +297,7 @@ export class RuntimeEnvSetupError extends ShoalError {
   static {
     branded(this);
   }
-  override readonly code = "RUNTIME_ENV_SETUP";
+  override readonly code = "RUNTIME_ENV_SETUP" as const;
   constructor(message: string, fields: Fields<RuntimeEnvSetupError> = {}) {
     super(message, fields);
   }
@@ -308,7 +308,7 @@ export class ClusterConnectionError extends ShoalError {
   static {
     branded(this);
   }
-  override readonly code = "CLUSTER_CONNECTION";
+  override readonly code = "CLUSTER_CONNECTION" as const;
   override readonly retryable = true;
   declare readonly address: string;
   constructor(message: string, fields: Fields<ClusterConnectionError> = {}) {
@@ -321,7 +321,7 @@ export class AuthenticationError extends ShoalError {
   static {
     branded(this);
   }
-  override readonly code = "AUTHENTICATION";
+  override readonly code = "AUTHENTICATION" as const;
   constructor(message: string, fields: Fields<AuthenticationError> = {}) {
     super(message, fields);
   }

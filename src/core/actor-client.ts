@@ -102,7 +102,13 @@ function pump(client: ActorClientState): void {
       client.effects.push({ kind: "refuse", task, why: "dead" });
       continue;
     }
-    if (task.state !== "queued" || client.state !== "connected") return;
+    if (task.state !== "queued") return;
+    if (client.state === "restarting" && task.retriesLeft === 0) {
+      client.queue.shift();
+      client.effects.push({ kind: "refuse", task, why: "unavailable" });
+      continue;
+    }
+    if (client.state !== "connected") return;
     client.queue.shift();
     client.inFlight.add(task);
     client.effects.push({ kind: "send", task });
@@ -148,6 +154,7 @@ function becomeRestarting(client: ActorClientState): void {
   client.inFlight.clear();
   client.state = "restarting";
   releaseParked(client);
+  pump(client);
 }
 
 function becomeDead(client: ActorClientState): void {

@@ -1,10 +1,16 @@
-/** What the daemon sends for people: lines that workers printed, and warnings. */
+/** What the daemon sends for people: lines that workers printed, folded, and warnings. */
+import { type FoldedLine, LogFolder } from "../../core/log-fold.ts";
 import { Kind } from "../../wire/index.ts";
-import type { FromDaemon, LogLine } from "../../wire/messages.ts";
+import type { FromDaemon } from "../../wire/messages.ts";
 import type { Runtime } from "../owner/runtime.ts";
+
+const cyan = "\u001b[36m";
+const plain = "\u001b[39m";
 
 export class Notices {
   private readonly print: boolean;
+  private readonly folder = new LogFolder(process.env.SHOAL_DEDUP_LOGS !== "0");
+  private timer: NodeJS.Timeout | null = null;
 
   constructor(runtime: Runtime) {
     this.print = runtime.config.logToDriver;
@@ -13,14 +19,34 @@ export class Notices {
 
   private take(message: FromDaemon): void {
     if (message[0] === Kind.Warning) process.stderr.write(`shoal: ${message[1]}\n`);
-    else if (message[0] === Kind.Log && this.print) for (const line of message[1]) this.printLine(line);
+    else if (message[0] === Kind.Log && this.print) this.show(this.folder.push(performance.now(), message[1]));
   }
 
-  private printLine(line: LogLine): void {
-    const stream = line.stream === "stderr" ? process.stderr : process.stdout;
-    stream.write(`(${line.source} pid=${line.pid}) ${line.text}\n`);
+  private show(lines: readonly FoldedLine[]): void {
+    for (const { line, repeated } of lines) {
+      const stream = line.stream === "stderr" ? process.stderr : process.stdout;
+      const prefix = `(${line.source} pid=${line.pid})`;
+      const again = repeated === 0 ? "" : ` [repeated ${repeated}x by other workers; SHOAL_DEDUP_LOGS=0 shows all]`;
+      stream.write(`${stream.isTTY ? `${cyan}${prefix}${plain}` : prefix} ${line.text}${again}\n`);
+    }
+    this.planWake();
+  }
+
+  private planWake(): void {
+    const wakeMs = this.folder.nextWakeMs();
+    if (wakeMs === null || this.timer !== null) return;
+    this.timer = setTimeout(() => {
+      this.timer = null;
+      this.show(this.folder.due(performance.now()));
+    }, Math.max(1, wakeMs - performance.now()));
+    this.timer.unref();
   }
 
   /** Prints what was held back for folding. */
-  close(): void {}
+  close(): void {
+    if (this.timer !== null) clearTimeout(this.timer);
+    this.timer = null;
+    this.show(this.folder.due(Number.POSITIVE_INFINITY));
+    if (this.timer !== null) clearTimeout(this.timer);
+  }
 }
