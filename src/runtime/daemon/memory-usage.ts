@@ -9,15 +9,44 @@ export interface MemoryUsage {
   readonly of: "machine" | "control group";
 }
 
-/** Reads the usage anew. `testFile`, when given, holds "used total" and is read instead. */
-export async function readMemory(testFile?: string): Promise<MemoryUsage> {
-  if (testFile !== undefined) {
-    const [usedBytes, totalBytes] = ((await read(testFile)) ?? "0 1").trim().split(/\s+/).map(Number);
-    return { usedBytes, totalBytes, of: "machine" };
+/**
+ * Measures, several times a second for as long as a session lives, so it finds out once where to read. A control group whose limit is set
+ * later is found at the next look around.
+ */
+export class MemoryReader {
+  /** Holds "used total" and is read instead of everything else. */
+  private readonly testFile: string | undefined;
+  private source: () => Promise<MemoryUsage | null> = machineMemory;
+  private lookAgainAtMs = 0;
+
+  constructor(testFile?: string) {
+    this.testFile = testFile;
   }
+
+  async read(): Promise<MemoryUsage> {
+    if (this.testFile !== undefined) {
+      const [usedBytes, totalBytes] = ((await read(this.testFile)) ?? "0 1").trim().split(/\s+/).map(Number);
+      return { usedBytes, totalBytes, of: "machine" };
+    }
+    if (performance.now() >= this.lookAgainAtMs) {
+      this.source = await findSource();
+      this.lookAgainAtMs = performance.now() + lookAroundMs;
+    }
+    return (await this.source()) ?? machineMemory();
+  }
+}
+
+/** Milliseconds after which it is found out again where the limit is. */
+const lookAroundMs = 30_000;
+
+/** The smallest limit wins: the machine's memory, or that of a control group this process is in. */
+async function findSource(): Promise<() => Promise<MemoryUsage | null>> {
   const machine = await machineMemory();
-  const group = (await groupV2()) ?? (await groupV1());
-  return group !== null && group.totalBytes < machine.totalBytes ? group : machine;
+  for (const group of await groupSources()) {
+    const usage = await group();
+    if (usage !== null && usage.totalBytes < machine.totalBytes) return group;
+  }
+  return machineMemory;
 }
 
 /** Resident bytes of a process; null where the system does not tell or it is gone. */
@@ -36,32 +65,29 @@ async function machineMemory(): Promise<MemoryUsage> {
   return { usedBytes: (total - available) * 1024, totalBytes: total * 1024, of: "machine" };
 }
 
-async function groupV2(): Promise<MemoryUsage | null> {
-  const dir = await groupDirectory("");
-  if (dir === null) return null;
-  for (let at = dir; ; at = at.slice(0, at.lastIndexOf("/"))) {
-    const totalBytes = Number(await read(`/sys/fs/cgroup${at}/memory.max`));
-    const current = Number((await read(`/sys/fs/cgroup${at}/memory.current`)) ?? Number.NaN);
-    if (totalBytes > 0 && current >= 0) {
-      const inactive = field(await read(`/sys/fs/cgroup${at}/memory.stat`), "inactive_file") ?? 0;
-      return { usedBytes: current - inactive, totalBytes, of: "control group" };
-    }
-    if (at === "") return null;
+/** Where the limits of this process's control groups may be read, the innermost first; a v1 group may be mounted as the root of a container. */
+async function groupSources(): Promise<(() => Promise<MemoryUsage | null>)[]> {
+  const sources: (() => Promise<MemoryUsage | null>)[] = [];
+  const v2 = await groupDirectory("");
+  for (let at = v2; at !== null; at = at === "" ? null : at.slice(0, at.lastIndexOf("/"))) {
+    const dir = `/sys/fs/cgroup${at}`;
+    sources.push(() => groupMemory(dir, "memory.max", "memory.current", "inactive_file"));
   }
+  const v1 = await groupDirectory("memory");
+  for (const at of v1 === null ? [] : [v1 === "/" ? "" : v1, ""]) {
+    const dir = `/sys/fs/cgroup/memory${at}`;
+    sources.push(() => groupMemory(dir, "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"));
+  }
+  return sources;
 }
 
-async function groupV1(): Promise<MemoryUsage | null> {
-  const dir = await groupDirectory("memory");
-  if (dir === null) return null;
-  // Inside a container the group's own directory is often mounted as the root.
-  for (const at of [dir === "/" ? "" : dir, ""]) {
-    const totalBytes = Number(await read(`/sys/fs/cgroup/memory${at}/memory.limit_in_bytes`));
-    const current = Number((await read(`/sys/fs/cgroup/memory${at}/memory.usage_in_bytes`)) ?? Number.NaN);
-    if (!(totalBytes > 0 && current >= 0)) continue;
-    const inactive = field(await read(`/sys/fs/cgroup/memory${at}/memory.stat`), "total_inactive_file") ?? 0;
-    return { usedBytes: current - inactive, totalBytes, of: "control group" };
-  }
-  return null;
+/** Null where there is no limit. Pages of files that nobody uses can be dropped at once and do not count. */
+async function groupMemory(dir: string, limitFile: string, usageFile: string, inactive: string): Promise<MemoryUsage | null> {
+  const totalBytes = Number(await read(`${dir}/${limitFile}`));
+  const usage = await read(`${dir}/${usageFile}`);
+  if (!(totalBytes > 0) || usage === null) return null;
+  const droppable = field(await read(`${dir}/memory.stat`), inactive) ?? 0;
+  return { usedBytes: Number(usage) - droppable, totalBytes, of: "control group" };
 }
 
 /** This process's group under a v1 controller, or under v2 (""). */

@@ -8,7 +8,7 @@ import {
   workerGone,
 } from "../../core/memory-monitor.ts";
 import type { Daemon } from "./daemon.ts";
-import { readMemory } from "./memory-usage.ts";
+import { MemoryReader } from "./memory-usage.ts";
 
 const thresholdDefault = 0.95;
 const intervalMsDefault = 250;
@@ -18,14 +18,14 @@ const settleMs = 500;
 export class MemoryWatch {
   private readonly daemon: Daemon;
   private readonly monitor: MemoryMonitorState;
-  private readonly testFile: string | undefined;
+  private readonly reader: MemoryReader;
   private readonly timer: NodeJS.Timeout | null;
   private reading = false;
 
   constructor(daemon: Daemon, env: NodeJS.ProcessEnv = process.env) {
     this.daemon = daemon;
     this.monitor = createMemoryMonitor(positive(env.SHOAL_MEMORY_USAGE_THRESHOLD) ?? thresholdDefault, settleMs);
-    this.testFile = env.SHOAL_TEST_MEMORY_USAGE_FILE;
+    this.reader = new MemoryReader(env.SHOAL_TEST_MEMORY_USAGE_FILE);
     const intervalMs = env.SHOAL_MEMORY_MONITOR_MS === "0" ? 0 : (positive(env.SHOAL_MEMORY_MONITOR_MS) ?? intervalMsDefault);
     this.timer = intervalMs === 0 ? null : setInterval(() => void this.look(), intervalMs);
   }
@@ -42,7 +42,7 @@ export class MemoryWatch {
     if (this.reading) return; // a reading that takes longer than the interval says enough about the machine
     this.reading = true;
     try {
-      const reading = await readMemory(this.testFile);
+      const reading = await this.reader.read();
       const victim = judge(this.monitor, performance.now(), reading, candidates(this.daemon));
       if (victim !== null) this.daemon.pool.get(victim.workerId)?.kill(victim.text, { outOfMemory: true, intended: false });
     } finally {

@@ -5,7 +5,7 @@ import type { NodeView, Resources } from "../../wire/messages.ts";
 import type { Client } from "./client.ts";
 import type { Daemon } from "./daemon.ts";
 import { flushLogs } from "./flush-logs.ts";
-import { readMemory, residentBytes } from "./memory-usage.ts";
+import { MemoryReader, residentBytes } from "./memory-usage.ts";
 import type { MethodHandlers, StatusView, WireError, WorkerView } from "./methods.ts";
 
 export function createMethodHandlers(daemon: Daemon): MethodHandlers<Client> {
@@ -59,7 +59,7 @@ export function createMethodHandlers(daemon: Daemon): MethodHandlers<Client> {
     listJobs: () => [...daemon.jobs.values()],
     storeStats: () => storeOf(daemon).stats(),
     async memory() {
-      const { usedBytes, totalBytes } = await readMemory();
+      const { usedBytes, totalBytes } = await new MemoryReader().read();
       return { usedBytes, totalBytes, store: await storeOf(daemon).stats(), workers: await workers(daemon) };
     },
 
