@@ -8,8 +8,8 @@ export interface Segment {
 }
 
 const digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-const valueOf = new Uint8Array(128);
-for (let i = 0; i < digits.length; i++) valueOf[digits.charCodeAt(i)] = i;
+const digitValues = new Uint8Array(128);
+for (let i = 0; i < digits.length; i++) digitValues[digits.charCodeAt(i)] = i;
 
 /** `lines` may have holes; segments of a line are in order of `column`. */
 export function encodeMappings(lines: readonly (readonly Segment[] | undefined)[]): string {
@@ -53,7 +53,7 @@ export function decodeMappings(mappings: string): Segment[][] {
       lines.push([]);
       fields[0] = 0;
     } else {
-      const digit = valueOf[code];
+      const digit = digitValues[code];
       value |= (digit & 31) << shift;
       shift += 5;
       if (digit & 32) continue;

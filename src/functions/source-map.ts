@@ -34,7 +34,8 @@ export class SourceMapWriter {
     const lines: Segment[][] = [];
     let verbatim = true;
     for (const { line, column, script, start, length } of this.copies) {
-      const segments = (lines[line] ??= []);
+      lines[line] ??= [];
+      const segments = lines[line];
       verbatim &&= mapOf(script) === undefined;
       for (const { offset, source, sourceLine, sourceColumn } of originalsOf(script, start, length)) {
         let index = sourceIndex.get(source);

@@ -50,7 +50,10 @@ function walkTo(node: any, offset: number, visit: (node: any) => void): void {
     const part = node[key];
     if (typeof part !== "object" || part === null) continue;
     for (const child of Array.isArray(part) ? part : [part]) {
-      if (typeof child?.type === "string" && child.start < offset && offset < child.end) return walkTo(child, offset, visit);
+      if (typeof child?.type === "string" && child.start < offset && offset < child.end) {
+        walkTo(child, offset, visit);
+        return;
+      }
     }
   }
 }
