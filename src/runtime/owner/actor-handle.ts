@@ -76,7 +76,7 @@ export class ActorHandleInternals {
   private property(property: string | symbol): unknown {
     if (typeof property === "symbol") {
       if (property === Symbol.toStringTag) return "ActorHandle";
-      if (property === Symbol.for("nodejs.util.inspect.custom")) return () => `ActorHandle(${this.spec.className}, ${this.actorId})`;
+      if (property === Symbol.for("nodejs.util.inspect.custom") || property === Symbol.toPrimitive) return () => `ActorHandle(${this.spec.className}, ${this.actorId})`;
       return undefined;
     }
     let method = this.methods.get(property);
@@ -91,13 +91,16 @@ export class ActorHandleInternals {
   }
 
   private makeMethod(name: string, options: MethodOptions): object {
-    return {
+    const method = (..._args: unknown[]): never => {
+      throw new TypeError(`Cannot call method '${name}' of actor ${this.spec.className} directly: use .remote(), e.g. handle.${name}.remote(...)`);
+    };
+    return Object.assign(method, {
       remote: (...args: unknown[]) => this.runtime.actors.call(this, name, options, args),
       options: (more: MethodOptions) => {
         checkMethodOptions(more);
         return this.makeMethod(name, { ...options, ...more });
       },
-    };
+    });
   }
 
   /** Fails where the mistake is, in the caller, not at the actor. */

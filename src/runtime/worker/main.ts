@@ -60,7 +60,8 @@ process.on("uncaughtException", (error) => {
 
 runtime.connect(config.daemonSocket, config.jobId).then(
   () => {
-    runtime.daemon.keepAlive(true);
+    // A worker waits for work all its life. A wait that never ends, so that the end of another cannot let the process go.
+    runtime.waitStarted();
     // A worker in the middle of a long synchronous task cannot see its daemon go; the kernel can.
     setImmediate(() => diesWithParent());
   },
