@@ -8,9 +8,22 @@
  * @module
  */
 import * as metrics from "./metrics.ts";
+import { registerUtil } from "./self.ts";
 
 export { ActorPool, type GetNextOptions, type PoolCall } from "./actor-pool.ts";
 export { asCompleted } from "./as-completed.ts";
+/** @internal */
+export {
+  Counter,
+  Gauge,
+  Histogram,
+  MetricsActor,
+  ProgressHub,
+  QueueActor,
+  RemoteBar,
+  SemaphoreActor,
+  TravellingBar,
+} from "./by-reference.ts";
 export { type MapOptions, map } from "./map.ts";
 export { type ProgressBar, type ProgressOptions, progress } from "./progress.ts";
 export { Queue, type QueueOptions } from "./queue.ts";
@@ -18,3 +31,5 @@ export { QueueEmptyError, QueueFullError } from "./queue-errors.ts";
 export { type AcquireOptions, Semaphore } from "./semaphore.ts";
 export type { WaitOptions } from "./waiting-call.ts";
 export { metrics };
+
+registerUtil();

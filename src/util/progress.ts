@@ -5,6 +5,7 @@
  * The answer: a bar that travels becomes a remote bar, which sends counts to an actor (started with the first bar that travels, ended with
  * the last one open); the drawing process asks the actor while there is such a bar, without being kept alive by it.
  */
+import { setTimeout as delay } from "node:timers/promises";
 import { type ActorHandle, get, kill, registerSerializer, remote } from "../index.ts";
 import { type BarState, ProgressDisplay } from "./progress-display.ts";
 import { ProgressHub } from "./progress-hub.ts";
@@ -22,6 +23,8 @@ export interface ProgressOptions {
 }
 
 const askEveryMs = 100;
+const stragglersMs = 300;
+const pollStragglersMs = 20;
 
 /**
  * Makes a bar for `total` steps (`undefined`: not known), drawn on the standard error of this process: in place on a terminal, else
@@ -63,12 +66,27 @@ class ProgressHome {
   /** Fetches what remote processes did for the bar so far, and forgets it. */
   async finish(bar: LocalBar): Promise<void> {
     if (bar.sharedId === null) return;
-    await this.ask();
+    await this.awaitStragglers(bar);
     this.travelled.delete(bar.sharedId);
     if (this.travelled.size > 0 || this.hub === null) return;
     const hub = this.hub;
     this.hub = null;
     await kill(hub).catch(() => undefined);
+  }
+
+  /**
+   * A task's last update and its result take different ways, so that the program may close the bar before the update is at the hub. Unless the bar is
+   * full, it is closed when nothing more has come for a while.
+   */
+  private async awaitStragglers(bar: LocalBar): Promise<void> {
+    let quietSinceMs = performance.now();
+    while (this.hub !== null) {
+      const before = bar.state.done;
+      await this.ask();
+      if (bar.state.done !== before) quietSinceMs = performance.now();
+      if (bar.isFull || performance.now() - quietSinceMs >= stragglersMs) return;
+      await delay(pollStragglersMs);
+    }
   }
 
   private askSoon(): void {
@@ -102,7 +120,7 @@ class ProgressHome {
 }
 
 /** A bar on its way to other processes: whichever kind it was, it arrives as a remote bar. */
-abstract class TravellingBar implements ProgressBar {
+export abstract class TravellingBar implements ProgressBar {
   abstract update(count?: number): void;
   abstract close(): Promise<void>;
   /** The hub, and the bar's name there. */
@@ -135,6 +153,10 @@ class LocalBar extends TravellingBar {
     return this.closing;
   }
 
+  get isFull(): boolean {
+    return this.state.total !== undefined && this.state.done >= this.state.total;
+  }
+
   share(): BarAddress {
     return this.home.share(this);
   }
@@ -143,7 +165,7 @@ class LocalBar extends TravellingBar {
 const sendEveryMs = 50;
 
 /** A bar in a process that does not draw it. */
-class RemoteBar extends TravellingBar {
+export class RemoteBar extends TravellingBar {
   readonly hub: ActorHandle<ProgressHub>;
   readonly id: number;
   private unsent = 0;
