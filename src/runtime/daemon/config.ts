@@ -55,6 +55,8 @@ export const disconnectGraceMs = 2_000;
 export const pipesGraceMs = 200;
 /** Milliseconds a worker process has from its start to its Hello. A loaded machine starts a process in seconds, not in minutes. */
 export const workerConnectMs = 60_000;
+/** Milliseconds after which a process that has not connected does not hold up the start of others any more. */
+export const slowStartMs = 2_000;
 /** Bytes of one log file before it is rotated to `.1`, whose former content goes. Bounds a worker's files to twice this per stream. */
 export const logFileBytesMax = 64 * 1024 * 1024;
 /** Bytes of one line of output; a longer one is cut into several. Without it a worker that never prints a newline grows the daemon. */

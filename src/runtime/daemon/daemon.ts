@@ -215,6 +215,7 @@ export class Daemon {
     worker.introduced = true;
     worker.link = link;
     worker.address = hello.address;
+    this.pool.connected(worker);
     this.scheduling.dispatch({ kind: "workerReady", token: worker.token, workerId: worker.workerId });
   }
 

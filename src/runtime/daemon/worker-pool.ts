@@ -1,10 +1,12 @@
 /** The worker processes of a node: started when the scheduler asks, known by id, told about when they end. */
+import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { type JobId, type NodeId, newWorkerId, type WorkerId } from "../../base/ids.ts";
 import type { ProcessExit, RuntimeEnvSpec } from "../../wire/messages.ts";
 import {
   type DaemonConfig,
   daemonConfigVariable,
+  slowStartMs,
   type WorkerConfig,
   workerConfigVariable,
   workerConnectMs,
@@ -31,7 +33,12 @@ export class WorkerPool {
   private readonly envs: RuntimeEnvs;
   private readonly baseEnv: NodeJS.ProcessEnv;
   private readonly heapMb: number;
+  private readonly cpus = availableParallelism();
   private readonly workers = new Map<WorkerId, WorkerProcess>();
+  /** Started lately and not connected yet; and starts that wait for one of these to be through. */
+  private readonly starting = new Set<WorkerProcess>();
+  private readonly waiting: (() => void)[] = [];
+  private anyConnected = false;
   private closed = false;
   private onEmpty: (() => void) | null = null;
 
@@ -56,8 +63,18 @@ export class WorkerPool {
       setImmediate(failed, error); // never an answer inside the question
       return;
     }
-    if (prepared instanceof Promise) prepared.then((env) => this.spawn(token, jobId, runtimeEnv, env), failed);
-    else this.spawn(token, jobId, runtimeEnv, prepared);
+    const begin = (env: PreparedEnv): void => {
+      this.waiting.push(() => this.spawn(token, jobId, runtimeEnv, env));
+      this.spawnWaiting();
+    };
+    if (prepared instanceof Promise) prepared.then(begin, failed);
+    else begin(prepared);
+  }
+
+  /** A process has said hello. */
+  connected(worker: WorkerProcess): void {
+    this.anyConnected = true;
+    this.startOver(worker);
   }
 
   get(workerId: WorkerId): WorkerProcess | undefined {
@@ -82,6 +99,19 @@ export class WorkerPool {
       this.onEmpty = resolve;
       setTimeout(resolve, boundMs);
     });
+  }
+
+  /**
+   * More processes than CPUs that start at once only delay each other. Before the first has connected it is half as many: then the driver
+   * and this daemon are starting too, and the first result waits for the first worker.
+   */
+  private spawnWaiting(): void {
+    const startsMax = this.anyConnected ? this.cpus : Math.max(1, this.cpus >> 1);
+    while (this.waiting.length > 0 && this.starting.size < startsMax) this.waiting.shift()?.();
+  }
+
+  private startOver(worker: WorkerProcess): void {
+    if (this.starting.delete(worker)) this.spawnWaiting();
   }
 
   private spawn(token: number, jobId: JobId, runtimeEnv: RuntimeEnvSpec | null, prepared: PreparedEnv): void {
@@ -116,6 +146,8 @@ export class WorkerPool {
       (exit) => this.over(worker, exit),
     );
     this.workers.set(workerId, worker);
+    this.starting.add(worker);
+    setTimeout(() => this.startOver(worker), slowStartMs).unref();
     setTimeout(() => {
       if (!worker.introduced) worker.kill(`it had not connected ${workerConnectMs} ms after its start`, { intended: false });
     }, workerConnectMs).unref();
@@ -123,6 +155,7 @@ export class WorkerPool {
 
   private over(worker: WorkerProcess, exit: ProcessExit): void {
     this.workers.delete(worker.workerId);
+    this.startOver(worker);
     if (this.closed) {
       if (this.workers.size === 0) this.onEmpty?.();
       return;
