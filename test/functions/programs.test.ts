@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { type Program, type ProgramResult, runProgram } from "../support/run-program.ts";
+import { type Program, type ProgramResult, runProgram, startProgram } from "../support/run-program.ts";
 
 async function output(program: Program): Promise<string> {
   const { stdout, stderr, code, signal }: ProgramResult = await runProgram(program);
@@ -122,28 +122,32 @@ describe("a program runs as its user wrote it, ends by itself and leaves nothing
   });
 
   test("in the REPL, line by line, with redefinition", async () => {
-    const lines = `
-const shoal = await import("shoal");
-await shoal.init({ numCpus: 2 }).then(() => "started");
-let factor = 2;
-const scale = shoal.remote((x) => x * factor);
-await shoal.get(scale.remote(21));
-function helper(x) { return x + 100; }
-var work = shoal.remote((x) => helper(x));
-await shoal.get(work.remote(1));
-function helper(x) { return x + 200; }
-var work = shoal.remote((x) => helper(x));
-await shoal.get(work.remote(1));
-class Counter { n = 0; add() { return ++this.n; } }
-const counter = shoal.remote(Counter).remote();
-await shoal.get([counter.add.remote(), counter.add.remote()]);
-.exit
-`;
-    const text = await output({ args: ["-i"], stdin: lines, env: { NODE_REPL_HISTORY: "" } });
-    expect(text).toMatch(/\b42\b/);
-    expect(text).toMatch(/\b101\b/);
-    expect(text).toMatch(/\b201\b/);
-    expect(text).toMatch(/\[ 1, 2 \]/);
+    const lines = [
+      'const shoal = await import("shoal");',
+      'await shoal.init({ numCpus: 2 }).then(() => "started");',
+      "let factor = 2;",
+      "const scale = shoal.remote((x) => x * factor);",
+      "await shoal.get(scale.remote(21));",
+      "function helper(x) { return x + 100; }",
+      "var work = shoal.remote((x) => helper(x));",
+      "await shoal.get(work.remote(1));",
+      "function helper(x) { return x + 200; }",
+      "var work = shoal.remote((x) => helper(x));",
+      "await shoal.get(work.remote(1));",
+      "class Counter { n = 0; add() { return ++this.n; } }",
+      "const counter = shoal.remote(Counter).remote();",
+      "await shoal.get([counter.add.remote(), counter.add.remote()]);",
+    ];
+    const repl = startProgram({ args: ["-i"], env: { NODE_REPL_HISTORY: "" } });
+    for (const [i, line] of lines.entries()) {
+      await repl.printed(new RegExp(`(?:^|[^]*?\\n)(?:[^]*?> ){${i + 1}}$`)); // the prompt, once more than lines entered
+      repl.child.stdin!.write(`${line}\n`);
+    }
+    await repl.printed("[ 1, 2 ]");
+    repl.child.stdin!.end();
+    const { stdout, code } = await repl.exited.then(() => repl.finish());
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/'started'[^]*\b42\b[^]*\b101\b[^]*\b201\b[^]*\[ 1, 2 \]/);
   });
 
   test("with functions and classes of other modules of the user", async () => {

@@ -1,7 +1,7 @@
 import * as shoal from "shoal";
 import { expect, test } from "vitest";
 import { collectGarbage } from "../support/garbage.ts";
-import { disposeAll, fill, untilSomethingIsSpilled } from "../support/pressure.ts";
+import { disposeAll, fill, untilSpilled } from "../support/pressure.ts";
 import { useSession } from "../support/session.ts";
 
 const objectBytes = 40_000_000;
@@ -14,7 +14,7 @@ test("a captured ref keeps its object for the function that captured it", async 
   ref[Symbol.dispose]();
   await collectGarbage();
   const pressure = fill(objectBytes);
-  await untilSomethingIsSpilled(session());
+  await untilSpilled(session(), objectBytes);
   expect(await shoal.get(read.remote())).toBe(11);
   disposeAll(pressure);
 });
@@ -31,7 +31,7 @@ test("a ref captured by an actor's class, too", async () => {
   ref[Symbol.dispose]();
   await collectGarbage();
   const pressure = fill(objectBytes);
-  await untilSomethingIsSpilled(session());
+  await untilSpilled(session(), objectBytes);
   expect(await shoal.get(reader.last.remote())).toBe(12);
   disposeAll(pressure);
 });

@@ -2,7 +2,7 @@ import * as shoal from "shoal";
 import { afterEach, describe, expect, test } from "vitest";
 import { newSignal } from "../support/board.ts";
 import { collectGarbage } from "../support/garbage.ts";
-import { disposeAll, fill, untilNothingIsSpilled, untilSomethingIsSpilled } from "../support/pressure.ts";
+import { disposeAll, fill, untilFreed, untilNothingIsSpilled, untilSpilled } from "../support/pressure.ts";
 import { useSession } from "../support/session.ts";
 import { storeUse } from "../support/store-use.ts";
 import { rejection } from "../support/wait-for.ts";
@@ -15,16 +15,16 @@ const make = shoal.remote((bytes: number, mark: number) => new Uint8Array(bytes)
 const last = shoal.remote((array: Uint8Array) => array[array.length - 1]);
 
 /** What a test kept is gone before the next, which starts with an empty store. */
-afterEach(async () => untilNothingIsSpilled(session(), "the store to be empty"));
+afterEach(() => untilNothingIsSpilled(session()));
 
 describe("an object is kept while something refers to it", () => {
   test("a ref in the driver keeps what was put; releasing it frees", async () => {
     const ref = shoal.put(new Uint8Array(objectBytes).fill(5));
     const pressure = fill(objectBytes);
-    await untilSomethingIsSpilled(session());
+    await untilSpilled(session(), objectBytes);
     expect((await shoal.get(ref))[objectBytes - 1]).toBe(5);
     ref[Symbol.dispose]();
-    await untilNothingIsSpilled(session(), "the object to be freed");
+    await untilFreed(session(), objectBytes, "the object to be freed");
     expect((await shoal.get(pressure)).map((array) => array[0])).toEqual(pressure.map((_, i) => i));
     disposeAll(pressure);
   });
@@ -33,27 +33,27 @@ describe("an object is kept while something refers to it", () => {
     const ref = make.remote(objectBytes, 6);
     await shoal.wait([ref]);
     const pressure = fill(objectBytes);
-    await untilSomethingIsSpilled(session());
+    await untilSpilled(session(), objectBytes);
     expect((await shoal.get(ref))[objectBytes - 1]).toBe(6);
     ref[Symbol.dispose]();
-    await untilNothingIsSpilled(session(), "the result to be freed");
+    await untilFreed(session(), objectBytes, "the result to be freed");
     disposeAll(pressure);
   });
 
   test("garbage collection frees what nobody disposes", async () => {
     let ref: shoal.ObjectRef<Uint8Array> | undefined = shoal.put(new Uint8Array(objectBytes));
     const pressure = fill(objectBytes);
-    await untilSomethingIsSpilled(session());
+    await untilSpilled(session(), objectBytes);
     expect(ref).toBeInstanceOf(shoal.ObjectRef);
     ref = undefined;
-    await untilNothingIsSpilled(session(), "the collected object to be freed");
+    await untilFreed(session(), objectBytes, "the collected object to be freed");
     disposeAll(pressure);
   });
 
   test("a result that nobody kept a ref to is never stored for long", async () => {
     for (let i = 0; i < 6; i++) make.remote(objectBytes, i)[Symbol.dispose]();
     await shoal.get(make.remote(1, 1)); // all of them have run: one CPU, in order
-    await untilNothingIsSpilled(session(), "the unwanted results to be freed");
+    await untilNothingIsSpilled(session());
   });
 
   test("using a disposed ref is an error, not a hang", async () => {
@@ -74,10 +74,10 @@ describe("a pending task keeps its arguments", () => {
     argument[Symbol.dispose]();
     await collectGarbage();
     const pressure = fill(objectBytes);
-    await untilSomethingIsSpilled(session());
+    await untilSpilled(session(), objectBytes);
     await shoal.get(signal.send.remote());
     expect(await shoal.get(result)).toBe(9);
-    await untilNothingIsSpilled(session(), "the argument to be freed after the task");
+    await untilFreed(session(), objectBytes, "the argument to be freed after the task");
     disposeAll(pressure);
   });
 
@@ -87,10 +87,10 @@ describe("a pending task keeps its arguments", () => {
     const both = shoal.remote((array: Uint8Array, _gate: unknown) => array[array.length - 1]);
     const result = both.remote(new Uint8Array(objectBytes).fill(8), gate);
     const pressure = fill(objectBytes);
-    await untilSomethingIsSpilled(session());
+    await untilSpilled(session(), objectBytes);
     await shoal.get(signal.send.remote());
     expect(await shoal.get(result)).toBe(8);
-    await untilNothingIsSpilled(session(), "the argument to be freed after the task");
+    await untilFreed(session(), objectBytes, "the argument to be freed after the task");
     disposeAll(pressure);
   });
 
@@ -102,7 +102,7 @@ describe("a pending task keeps its arguments", () => {
     await rejection(shoal.get(fails.remote(argument)));
     argument[Symbol.dispose]();
     const pressure = fill(objectBytes);
-    await untilNothingIsSpilled(session(), "the argument to be freed after the failure");
+    await untilFreed(session(), objectBytes, "the argument to be freed after the failure");
     disposeAll(pressure);
   });
 
@@ -116,7 +116,7 @@ describe("a pending task keeps its arguments", () => {
     await rejection(shoal.get(cancelled));
     argument[Symbol.dispose]();
     const pressure = fill(objectBytes);
-    await untilNothingIsSpilled(session(), "the argument to be freed after the cancellation");
+    await untilFreed(session(), objectBytes, "the argument to be freed after the cancellation");
     disposeAll(pressure);
     await shoal.get(signal.send.remote());
   });
@@ -131,7 +131,7 @@ describe("a pending task keeps its arguments", () => {
     }
     expect(await shoal.get(last.remote(ref))).toBe(8);
     ref[Symbol.dispose]();
-    await untilNothingIsSpilled(session(), "the intermediate results to be freed");
+    await untilNothingIsSpilled(session());
   });
 });
 

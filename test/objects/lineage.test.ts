@@ -22,7 +22,7 @@ const runs = (tally: Tally, name: string) => shoal.get(tally.count.remote(name))
 
 /** Loses every stored object but those in `kept`: the files go, as if somebody had cleaned /dev/shm. */
 function lose(kept: readonly string[] = []): void {
-  for (const path of segmentFiles(session())) if (!kept.includes(path) && !path.endsWith("daemon.pid")) rmSync(path);
+  for (const path of segmentFiles(session())) if (!kept.includes(path)) rmSync(path);
 }
 
 async function settled(...refs: shoal.ObjectRef<unknown>[]): Promise<void> {

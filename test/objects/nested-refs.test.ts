@@ -2,7 +2,7 @@ import * as shoal from "shoal";
 import { afterEach, describe, expect, test } from "vitest";
 import { newSignal, type Signal } from "../support/board.ts";
 import { collectGarbage } from "../support/garbage.ts";
-import { disposeAll, fill, untilNothingIsSpilled, untilSomethingIsSpilled } from "../support/pressure.ts";
+import { disposeAll, fill, untilFreed, untilNothingIsSpilled, untilSpilled } from "../support/pressure.ts";
 import { useSession } from "../support/session.ts";
 import { rejection, waitFor } from "../support/wait-for.ts";
 
@@ -39,7 +39,7 @@ class Keeper {
 }
 const RemoteKeeper = shoal.remote(Keeper, { numCpus: 0 });
 
-afterEach(async () => untilNothingIsSpilled(session(), "the store to be empty"));
+afterEach(() => untilNothingIsSpilled(session()));
 
 describe("a ref inside a value", () => {
   test("keeps its object while a task has it, after the driver has let go; then it is freed", async () => {
@@ -53,10 +53,10 @@ describe("a ref inside a value", () => {
     ref[Symbol.dispose]();
     await waitFor("the task to wait", async () => (await shoal.get(signal.waiters.remote())) === 1);
     const pressure = fill(objectBytes);
-    await untilSomethingIsSpilled(session());
+    await untilSpilled(session(), objectBytes);
     await shoal.get(signal.send.remote());
     expect(await shoal.get(result)).toBe(3);
-    await untilNothingIsSpilled(session(), "the object to be freed after its last user");
+    await untilFreed(session(), objectBytes, "the object to be freed after its last user");
     disposeAll(pressure);
   });
 
@@ -72,10 +72,10 @@ describe("a ref inside a value", () => {
     ref[Symbol.dispose]();
     await waitFor("the innermost task to wait", async () => (await shoal.get(signal.waiters.remote())) === 1);
     const pressure = fill(objectBytes);
-    await untilSomethingIsSpilled(session());
+    await untilSpilled(session(), objectBytes);
     await shoal.get(signal.send.remote());
     expect(await shoal.get(result)).toBe(4);
-    await untilNothingIsSpilled(session(), "the object to be freed after the innermost task");
+    await untilFreed(session(), objectBytes, "the object to be freed after the innermost task");
     disposeAll(pressure);
   });
 
@@ -92,7 +92,7 @@ describe("a ref inside a value", () => {
     expect(await rejection(shoal.get(crashed))).toBeInstanceOf(shoal.WorkerCrashedError);
     ref[Symbol.dispose]();
     const pressure = fill(objectBytes);
-    await untilNothingIsSpilled(session(), "the object to be freed after the crash");
+    await untilFreed(session(), objectBytes, "the object to be freed after the crash");
     disposeAll(pressure);
   });
 
@@ -102,12 +102,12 @@ describe("a ref inside a value", () => {
     inner[Symbol.dispose]();
     await collectGarbage();
     const pressure = fill(objectBytes);
-    await untilSomethingIsSpilled(session());
+    await untilSpilled(session(), objectBytes);
     const box = await shoal.get(outer);
     expect(await lastOf(box.deep[0]!.get("inner")!)).toBe(6);
     box.deep[0]!.get("inner")![Symbol.dispose]();
     outer[Symbol.dispose]();
-    await untilNothingIsSpilled(session(), "the inner object to be freed with the outer one");
+    await untilFreed(session(), objectBytes, "the inner object to be freed with the outer one");
     disposeAll(pressure);
   });
 
@@ -116,13 +116,13 @@ describe("a ref inside a value", () => {
     const outer = make.remote(objectBytes);
     await shoal.wait([outer]);
     const pressure = fill(objectBytes);
-    await untilSomethingIsSpilled(session());
+    await untilSpilled(session(), objectBytes);
     const { list } = await shoal.get(outer);
     expect(await lastOf(list[0]!)).toBe(7);
     outer[Symbol.dispose]();
     expect(await lastOf(list[0]!)).toBe(7); // the ref by itself keeps it, too
     list[0]![Symbol.dispose]();
-    await untilNothingIsSpilled(session(), "the returned object to be freed");
+    await untilFreed(session(), objectBytes, "the returned object to be freed");
     disposeAll(pressure);
   });
 });
@@ -134,11 +134,11 @@ describe("a ref in an actor's field", () => {
     await shoal.get(keeper.keep.remote([ref]));
     ref[Symbol.dispose]();
     const pressure = fill(objectBytes);
-    await untilSomethingIsSpilled(session());
+    await untilSpilled(session(), objectBytes);
     expect(await shoal.get(keeper.read.remote())).toBe(8);
     await shoal.get(keeper.drop.remote());
     await shoal.get(keeper.collect.remote());
-    await untilNothingIsSpilled(session(), "the object to be freed by the actor");
+    await untilFreed(session(), objectBytes, "the object to be freed by the actor");
     disposeAll(pressure);
   });
 
@@ -148,10 +148,10 @@ describe("a ref in an actor's field", () => {
     await shoal.get(keeper.keep.remote([ref]));
     ref[Symbol.dispose]();
     const pressure = fill(objectBytes);
-    await untilSomethingIsSpilled(session());
+    await untilSpilled(session(), objectBytes);
     if (how === "kill") await shoal.kill(keeper);
     else await rejection(shoal.get(keeper.exit.remote()));
-    await untilNothingIsSpilled(session(), "the object to be freed by the actor's death");
+    await untilFreed(session(), objectBytes, "the object to be freed by the actor's death");
     disposeAll(pressure);
   });
 
@@ -168,14 +168,14 @@ describe("a ref in an actor's field", () => {
     const lenderPid = await shoal.get(lend.remote([ref], keeper));
     ref[Symbol.dispose]();
     const pressure = fill(objectBytes);
-    await untilSomethingIsSpilled(session());
+    await untilSpilled(session(), objectBytes);
     expect(lenderPid).not.toBe(process.pid);
     expect(await shoal.get(keeper.read.remote())).toBe(10);
     const [back] = await shoal.get(keeper.give.remote());
     await shoal.kill(keeper);
     expect(await lastOf(back)).toBe(10); // and what the actor gave back outlives the actor
     back[Symbol.dispose]();
-    await untilNothingIsSpilled(session(), "the object to be freed");
+    await untilFreed(session(), objectBytes, "the object to be freed");
     disposeAll(pressure);
   });
 });

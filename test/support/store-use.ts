@@ -25,10 +25,24 @@ export function storeUse(context: { readonly sessionDir: string }): { shmBytes: 
   return { shmBytes: bytesUnder(shmDirOf(context.sessionDir)), spillBytes: bytesUnder(join(context.sessionDir, "spill")) };
 }
 
-/** Files with objects in the session's shared memory, by path. */
+/** Files with objects in the session's shared memory, by path; the store's own bookkeeping is not among them. */
 export function segmentFiles(context: { readonly sessionDir: string }): string[] {
-  const dir = shmDirOf(context.sessionDir);
-  return (readdirSync(dir, { recursive: true }) as string[])
+  return objectFilesIn(shmDirOf(context.sessionDir));
+}
+
+/** Files with objects in the session's shared memory and on disk that hold at least `bytes`. */
+export function filesOfAtLeast(bytes: number, context: { readonly sessionDir: string }): { shm: string[]; spilled: string[] } {
+  const large = (path: string) => (statSync(path, { throwIfNoEntry: false })?.size ?? 0) >= bytes;
+  const { sessionDir } = context;
+  return {
+    shm: objectFilesIn(shmDirOf(sessionDir)).filter(large),
+    spilled: objectFilesIn(join(sessionDir, "spill")).filter(large),
+  };
+}
+
+function objectFilesIn(dir: string): string[] {
+  return readdirSync(dir)
+    .filter((name) => !name.startsWith(".") && name !== "daemon.pid")
     .map((name) => join(dir, name))
-    .filter((path) => statSync(path).isFile());
+    .filter((path) => statSync(path, { throwIfNoEntry: false })?.isFile());
 }

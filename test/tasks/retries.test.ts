@@ -8,7 +8,7 @@ import { rejection, waitFor } from "../support/wait-for.ts";
 useSession();
 
 /** Ends its own process on each of its first `crashes` runs. */
-const crashing = shoal.remote(async (tally: Tally, crashes: number) => {
+const crashing = shoal.remote(async function crashing(tally: Tally, crashes: number) {
   const run = await shoal.get(tally.add.remote("runs"));
   if (run <= crashes) process.exit(7);
   return run;
