@@ -96,21 +96,14 @@ async function typeErrors(some: readonly DocBlock[]): Promise<string[]> {
     mkdirSync(join(dir, "node_modules"));
     for (const name of ["@types", ...packages])
       symlinkSync(join(repository, "node_modules", name), join(dir, "node_modules", name));
-    const { paths } = (
-      JSON.parse(readFileSync(join(repository, "tsconfig.json"), "utf8")) as {
-        compilerOptions: { paths: Record<string, string[]> };
-      }
-    ).compilerOptions;
-    const absolute = Object.fromEntries(
-      Object.entries(paths).map(([name, [path]]) => [name, [join(repository, path as string)]]),
-    );
+    const paths = { shoal: [join(repository, "src/index.ts")], "shoal/util": [join(repository, "src/util/index.ts")] };
     const compilerOptions = {
       noEmit: true,
       rootDir: "/",
       rewriteRelativeImportExtensions: false,
       noUnusedLocals: false,
       declaration: false,
-      paths: absolute,
+      paths,
     };
     writeFileSync(join(dir, "package.json"), '{ "type": "module" }');
     writeFileSync(
