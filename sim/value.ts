@@ -39,8 +39,9 @@ export class SimStore {
   private readonly contents = new Map<string, string>();
   private nextName = 1;
 
-  put(value: string): Location {
-    const name = `segment${this.nextName++}`;
+  /** `owner` is whose object it is: its segments go with it. */
+  put(owner: string, value: string): Location {
+    const name = `${owner}.${this.nextName++}`;
     this.contents.set(name, value);
     return { name, offset: 0, bytes: value.length };
   }
@@ -60,5 +61,9 @@ export class SimStore {
 
   lose(name: string): void {
     this.contents.delete(name);
+  }
+
+  ownerGone(owner: string): void {
+    for (const name of this.contents.keys()) if (name.startsWith(`${owner}.`)) this.contents.delete(name);
   }
 }
