@@ -8,7 +8,7 @@ import { createOwnership, newOwned, type OwnershipState, resolveRef, step } from
 import type { OwnershipEffect } from "../src/core/ownership-events.ts";
 import type { Location } from "../src/objects/types.ts";
 import { Kind } from "../src/wire/index.ts";
-import type { ActorView, AnyMessage, FromDaemon, PeerMessage, ProcessExit } from "../src/wire/messages.ts";
+import type { ActorView, AnyMessage, FromDaemon, PeerMessage, ProcessExit, Resources } from "../src/wire/messages.ts";
 import { ActorCallers } from "./actor-callers.ts";
 import { Borrows } from "./borrows.ts";
 import type { SimProcess } from "./network.ts";
@@ -206,7 +206,11 @@ export class Owner implements SimProcess {
 
   private submit(scope: Scope, spec: TaskSpec, plain: readonly ObjectRecord[], inside: readonly ObjectRecord[]): ObjectRecord {
     const random = new Random(spec.seed ^ 0x5bd1e995);
-    const resources = random.pick([{ CPU: 1 }, { CPU: 1 }, { CPU: 1 }, { CPU: 0.5 }, { CPU: 2 }, {}, { CPU: 1, disk: 1 }]);
+    const shapes: Resources[] = [{ CPU: 1 }, { CPU: 1 }, { CPU: 1 }, { CPU: 0.5 }, {}];
+    if (this.shared.cpus >= 2) shapes.push({ CPU: 2 });
+    // Custom resources are kept while a task waits: only tasks that wait for nobody may take them, or users' own deadlocks arise.
+    if (spec.depth === 0 && plain.length === 0 && inside.length === 0) shapes.push({ CPU: 1, disk: 1 }, { disk: 0.5 });
+    const resources = random.pick(shapes);
     const order = encodeOrder({ spec, inside: inside.map((ref) => this.refOf(ref)) });
     return scope.adopt(this.tasks.submit(resources, random.pick([3, 3, 1, 0, -1]), [order, ...plain], inside.length === 0 ? null : inside));
   }

@@ -16,6 +16,8 @@ export interface Shared {
   readonly bug: Bug;
   /** Faults happen in this run: then a result may be an error that a fault explains. */
   readonly faulty: boolean;
+  /** CPUs of the node. */
+  readonly cpus: number;
   newId(prefix: string): string;
 }
 
