@@ -103,7 +103,8 @@ function pump(client: ActorClientState): void {
       continue;
     }
     if (task.state !== "queued") return;
-    if (client.state === "restarting" && task.retriesLeft === 0) {
+    // One that has used up its retries is a retry itself, and was promised another run.
+    if (client.state === "restarting" && task.retriesLeft === 0 && task.attempt === 0) {
       client.queue.shift();
       client.effects.push({ kind: "refuse", task, why: "unavailable" });
       continue;

@@ -93,7 +93,7 @@ describe("An actor", () => {
 
   test("takes and returns large arrays", async () => {
     class Keeper {
-      kept = new Float64Array();
+      kept: Float64Array = new Float64Array();
       keep(values: Float64Array): number {
         this.kept = values;
         return values.length;

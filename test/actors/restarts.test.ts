@@ -110,6 +110,7 @@ describe("An actor that may be restarted once", () => {
     const pid = await shoal.get(actor.get.remote());
     process.kill(pid, "SIGKILL");
     await waitFor("the constructor to run again", async () => (await shoal.get(tally.notes.remote())).length === 2);
+    expect(await shoal.get(actor.get.remote())).not.toBe(pid); // also: the handle was in use until here
   });
 
   test("gets the arguments of its constructor again, also large ones and refs", async () => {

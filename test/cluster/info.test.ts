@@ -164,18 +164,24 @@ describe("getRuntimeContext()", () => {
 describe("A label selector", () => {
   test("lets run what the node fulfils, and not the rest", async () => {
     const here = shoal.remote(() => "ran");
-    for (const labelSelector of [
+    const fulfilled: Record<string, string>[] = [
       { zone: "a" },
       { zone: "!b" },
       { zone: "in(a,b)" },
       { disk: "!in(hdd,tape)" },
       { zone: "a", disk: "ssd" },
-    ]) {
+    ];
+    for (const labelSelector of fulfilled) {
       expect(await shoal.get(here.options({ labelSelector }).remote()), JSON.stringify(labelSelector)).toBe("ran");
     }
-    const refs = [{ zone: "b" }, { zone: "!a" }, { zone: "in(b,c)" }, { missing: "x" }, { zone: "a", disk: "hdd" }].map(
-      (labelSelector) => here.options({ labelSelector }).remote(),
-    );
+    const unfulfilled: Record<string, string>[] = [
+      { zone: "b" },
+      { zone: "!a" },
+      { zone: "in(b,c)" },
+      { missing: "x" },
+      { zone: "a", disk: "hdd" },
+    ];
+    const refs = unfulfilled.map((labelSelector) => here.options({ labelSelector }).remote());
     expect((await shoal.wait(refs, { numReturns: refs.length, timeoutMs: 300 }))[0]).toEqual([]);
     for (const ref of refs) await shoal.cancel(ref);
   });

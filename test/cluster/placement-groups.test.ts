@@ -77,7 +77,7 @@ describe("A placement group", () => {
     expect(await second.wait({ timeoutMs: 200 })).toBe(false);
     const task = one.options(inside(second)).remote();
     const ready = second.ready();
-    expect((await shoal.wait([ready, task], { numReturns: 2, timeoutMs: 100 }))[0]).toEqual([]);
+    expect((await shoal.wait<unknown>([ready, task], { numReturns: 2, timeoutMs: 100 }))[0]).toEqual([]);
     await shoal.removePlacementGroup(first);
     expect((await shoal.get(ready)).id).toBe(second.id);
     expect(await shoal.get(task)).toBe(1);

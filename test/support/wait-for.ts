@@ -6,13 +6,17 @@ const probeIntervalMs = 20;
  * Returns the first truthy result of `probe`. Fails after `timeoutMs` with `what`, which completes "Waited in vain for ...", and the last
  * result or error of the probe.
  */
-export async function waitFor<T>(what: string, probe: () => T | Promise<T>, timeoutMs = 15_000): Promise<NonNullable<T>> {
+export async function waitFor<T>(
+  what: string,
+  probe: () => T | Promise<T>,
+  timeoutMs = 15_000,
+): Promise<Exclude<T, null | undefined | false>> {
   const deadline = performance.now() + timeoutMs;
   for (;;) {
     let last: unknown;
     try {
       const result = await probe();
-      if (result) return result as NonNullable<T>;
+      if (result) return result as Exclude<T, null | undefined | false>;
       last = result;
     } catch (error) {
       last = error;

@@ -26,6 +26,8 @@ interface ByName {
 
 type HandleWire = [actorId: ActorId, spec: HandleSpec, ref: WireRef | null, byName: ByName | null];
 
+const inspectCustom = Symbol.for("nodejs.util.inspect.custom");
+
 const internals = new WeakMap<object, ActorHandleInternals>();
 
 export function actorInternalsOf(value: unknown): ActorHandleInternals | undefined {
@@ -60,7 +62,9 @@ export class ActorHandleInternals {
 
   /** The handle a user sees. */
   makeHandle(): any {
-    const handle = new Proxy(Object.create(null), {
+    // console.log looks through a proxy at its target.
+    const target = Object.create(null, { [inspectCustom]: { value: () => this.describe(), configurable: true } });
+    const handle = new Proxy(target, {
       get: (_target, property) => this.property(property),
       has: (_target, property) => typeof property === "string" && property in this.spec.methods,
       ownKeys: () => Object.keys(this.spec.methods),
@@ -76,7 +80,7 @@ export class ActorHandleInternals {
   private property(property: string | symbol): unknown {
     if (typeof property === "symbol") {
       if (property === Symbol.toStringTag) return "ActorHandle";
-      if (property === Symbol.for("nodejs.util.inspect.custom") || property === Symbol.toPrimitive) return () => `ActorHandle(${this.spec.className}, ${this.actorId})`;
+      if (property === inspectCustom || property === Symbol.toPrimitive) return () => this.describe();
       return undefined;
     }
     let method = this.methods.get(property);
@@ -88,6 +92,10 @@ export class ActorHandleInternals {
     method = this.makeMethod(property, {});
     this.methods.set(property, method);
     return method;
+  }
+
+  private describe(): string {
+    return `ActorHandle(${this.spec.className}, ${this.actorId})`;
   }
 
   private makeMethod(name: string, options: MethodOptions): object {

@@ -16,6 +16,7 @@ import type { FromDaemon, PeerMessage, RuntimeEnvSpec, WelcomeInfo, WireRef } fr
 import type { Link } from "../transport/link.ts";
 import { Actors } from "./actors.ts";
 import { Borrows } from "./borrows.ts";
+import { collectGarbage } from "./collect-garbage.ts";
 import { DaemonLink } from "./daemon-link.ts";
 import { FunctionTable } from "./function-table.ts";
 import { ObjectRef } from "./object-ref.ts";
@@ -362,7 +363,7 @@ export class Runtime {
         this.tasks.unschedulable(message[1], message[2], message[3]);
         break;
       case Kind.Collect:
-        (globalThis as { gc?: () => void }).gc?.();
+        collectGarbage();
         break;
       default:
         if (this.workerSide !== null) this.workerSide.onDaemonMessage(message);

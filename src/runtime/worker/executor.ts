@@ -8,6 +8,7 @@ import { Kind } from "../../wire/index.ts";
 import type { FromDaemon, PeerMessage, WireArg, WireRefLists, WireReturn } from "../../wire/messages.ts";
 import type { Location } from "../../objects/types.ts";
 import type { ObjectRecord } from "../../core/object-record.ts";
+import { collectGarbage } from "../owner/collect-garbage.ts";
 import { ExitActor } from "../owner/exit-actor.ts";
 import type { ActorInfo, Runtime, WorkerSide } from "../owner/runtime.ts";
 import { runInTask, runSynchronously } from "../owner/task-context.ts";
@@ -339,9 +340,13 @@ export class Executor implements WorkerSide, LaneHooks {
     this.exitWhenQuiet();
   }
 
-  private exitWhenQuiet(): void {
-    if (this.runs.size <= 1 && this.runtime.ownership.owned.size === 0) setImmediate(() => this.exitSoon(0));
-    else setTimeout(() => this.exitWhenQuiet(), 20);
+  /** Nothing new comes, so nothing would make the engine collect the refs that keep this process up. */
+  private exitWhenQuiet(waitMs = 20): void {
+    if (this.runs.size <= 1 && this.runtime.ownership.owned.size === 0) return void setImmediate(() => this.exitSoon(0));
+    setTimeout(() => {
+      collectGarbage();
+      setImmediate(() => this.exitWhenQuiet(Math.min(1_000, waitMs * 2)));
+    }, waitMs);
   }
 
   // -------------------------------------------------------------- lanes
