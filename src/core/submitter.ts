@@ -32,6 +32,8 @@ export interface LeaseRecord {
   readonly inFlight: Set<TaskRecord>;
   /** The daemon wants it back: nothing new is pushed. */
   recalled: boolean;
+  /** Its worker handed tasks back as the one it runs waits or is long: nothing new is pushed until that one is done. */
+  paused: boolean;
   idleSinceMs: number;
 }
 
@@ -157,7 +159,7 @@ function pump(state: SubmitterState, cls: ClassRecord): void {
 function leastBusy(cls: ClassRecord, depth: number): LeaseRecord | null {
   let best: LeaseRecord | null = null;
   for (const lease of cls.leases) {
-    if (lease.recalled || lease.inFlight.size >= depth) continue;
+    if (lease.recalled || lease.paused || lease.inFlight.size >= depth) continue;
     if (best === null || lease.inFlight.size < best.inFlight.size) best = lease;
   }
   return best;
@@ -188,7 +190,7 @@ function granted(state: SubmitterState, now: number, event: SubmitterEvent & { k
   cls.grantsSeen++;
   if (cls.told > 0) cls.told--;
   const { leaseId, workerId, address, gpuIds } = event;
-  const lease: LeaseRecord = { leaseId, workerId, address, gpuIds, class: cls, inFlight: new Set(), recalled: false, idleSinceMs: now };
+  const lease: LeaseRecord = { leaseId, workerId, address, gpuIds, class: cls, inFlight: new Set(), recalled: false, paused: false, idleSinceMs: now };
   cls.leases.push(lease);
   state.leases.set(leaseId, lease);
   pump(state, cls);
@@ -199,6 +201,7 @@ function done(state: SubmitterState, now: number, lease: LeaseRecord, task: Task
   if (!lease.inFlight.delete(task)) return;
   const cls = lease.class;
   if (durationMs !== null) noteDuration(cls, durationMs);
+  lease.paused = durationMs === null && lease.inFlight.size > 0;
   if (cls.queue.length > 0) pump(state, cls);
   if (lease.inFlight.size > 0) return;
   lease.idleSinceMs = now;

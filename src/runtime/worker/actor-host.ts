@@ -1,5 +1,5 @@
 /** The actor that lives in this worker, if it has become one: its instance, and which of its calls run. */
-import type { ActorId, ObjectIndex, WorkerId } from "../../base/ids.ts";
+import type { ActorId, LeaseId, ObjectIndex, WorkerId } from "../../base/ids.ts";
 import { Fifo } from "../../core/fifo.ts";
 import { Kind } from "../../wire/index.ts";
 import type { ActorSpec, WireArg } from "../../wire/messages.ts";
@@ -17,6 +17,9 @@ interface ActorStart {
   readonly maxConcurrency: number;
   readonly concurrencyGroups: Readonly<Record<string, number>>;
 }
+
+/** Names no lease: the daemon lends the CPU of the actor itself while its constructor waits. */
+const constructorLane = -1 as LeaseId;
 
 /** Calls that share a bound on how many run at once; they start in the order they came. */
 interface Group {
@@ -84,6 +87,8 @@ export class ActorHost {
       group: null,
       resources: spec.placement.resources,
     });
+    let waits = 0;
+    const { daemon } = this.executor.runtime;
     return {
       key: spec.actorId,
       taskId: spec.actorId,
@@ -93,8 +98,12 @@ export class ActorHost {
       gpuIds: this.gpuIds,
       signal: new AbortController().signal,
       childStrategy: null,
-      waitStarted: () => {},
-      waitEnded: () => {},
+      waitStarted: () => {
+        if (waits++ === 0) daemon.send([Kind.Blocked, constructorLane]);
+      },
+      waitEnded: () => {
+        if (--waits === 0) daemon.send([Kind.Unblocked, constructorLane]);
+      },
     };
   }
 

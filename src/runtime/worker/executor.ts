@@ -84,6 +84,10 @@ export class Executor implements WorkerSide, LaneHooks {
         if (this.runs.size === 0 && this.runtime.ownership.owned.size === 0) this.exitSoon(0);
         else this.runtime.daemon.send([Kind.StayAlive]);
         return;
+      case Kind.FlushEvents:
+        this.events.flush();
+        this.runtime.daemon.send([Kind.EventsFlushed, message[1]]);
+        return;
       case Kind.Exit:
         if (message[1] === "out of scope") this.actor.exitWhenIdle();
         else this.exitSoon(0);
