@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { type Program, type ProgramResult, runProgram, startProgram } from "../support/run-program.ts";
+import { waitFor } from "../support/wait-for.ts";
 
 async function output(program: Program): Promise<string> {
   const { stdout, stderr, code, signal }: ProgramResult = await runProgram(program);
@@ -140,14 +141,14 @@ describe("a program runs as its user wrote it, ends by itself and leaves nothing
     ];
     const repl = startProgram({ args: ["-i"], env: { NODE_REPL_HISTORY: "" } });
     for (const [i, line] of lines.entries()) {
-      await repl.printed(new RegExp(`(?:^|[^]*?\\n)(?:[^]*?> ){${i + 1}}$`)); // the prompt, once more than lines entered
+      await waitFor("the prompt", () => repl.stdout().split("> ").length > i + 1); // once more than lines entered
       repl.child.stdin!.write(`${line}\n`);
     }
     await repl.printed("[ 1, 2 ]");
     repl.child.stdin!.end();
     const { stdout, code } = await repl.exited.then(() => repl.finish());
     expect(code).toBe(0);
-    expect(stdout).toMatch(/'started'[^]*\b42\b[^]*\b101\b[^]*\b201\b[^]*\[ 1, 2 \]/);
+    expect(stdout).toMatch(/'started'[\s\S]*\b42\b[\s\S]*\b101\b[\s\S]*\b201\b[\s\S]*\[ 1, 2 \]/);
   });
 
   test("with functions and classes of other modules of the user", async () => {
