@@ -19,6 +19,8 @@ export class DaemonLink {
   private early: ToDaemon[] = [];
   private earlyRequests: (() => void)[] = [];
   private lost: Error | null = null;
+  /** Somebody wants the process to stay alive; set by `keepAlive`. A request under way does, too: its caller waits. */
+  private kept = true;
   private welcome: { resolve(info: WelcomeInfo): void; reject(error: Error): void } | null = null;
 
   constructor(handlers: DaemonHandlers) {
@@ -51,15 +53,26 @@ export class DaemonLink {
 
   request(method: string, params: unknown): Promise<any> {
     if (this.lost !== null) return Promise.reject(this.lost);
-    if (this.link !== null) return this.requests.call(this.link, method, params);
+    if (this.link !== null) return this.call(this.link, method, params);
     return new Promise((resolve, reject) => {
-      this.earlyRequests.push(() => this.requests.call(this.link as Link, method, params).then(resolve, reject));
+      this.earlyRequests.push(() => this.call(this.link as Link, method, params).then(resolve, reject));
     });
   }
 
-  /** The process stays alive for this connection (true) or not. */
+  private call(link: Link, method: string, params: unknown): Promise<any> {
+    const answer = this.requests.call(link, method, params);
+    this.holdProcess();
+    return answer;
+  }
+
+  /** The process stays alive for this connection (true), or only while a request is under way. */
   keepAlive(on: boolean): void {
-    if (on) this.link?.socket.ref();
+    this.kept = on;
+    this.holdProcess();
+  }
+
+  private holdProcess(): void {
+    if (this.kept || this.requests.size > 0) this.link?.socket.ref();
     else this.link?.socket.unref();
   }
 
@@ -91,7 +104,8 @@ export class DaemonLink {
         this.welcome = null;
         return;
       case Kind.Response:
-        return this.requests.settle(message[1], message[2], message[3], errorFromWire);
+        this.requests.settle(message[1], message[2], message[3], errorFromWire);
+        return this.holdProcess();
       default:
         this.handlers.onMessage(message);
     }
