@@ -5,6 +5,7 @@
 import { actorCases } from "./cases/actors.ts";
 import { clusterCases } from "./cases/cluster.ts";
 import { objectCases } from "./cases/objects.ts";
+import { closeSession } from "./cases/session.ts";
 import { taskCases } from "./cases/tasks.ts";
 import { printOutcome, scales } from "./measurement.ts";
 
@@ -20,3 +21,4 @@ for (const name of names) {
     printOutcome({ name, failure: (error as Error)?.message ?? String(error) });
   }
 }
+await closeSession();

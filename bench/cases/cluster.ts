@@ -10,13 +10,10 @@ import { type Case, inSession } from "./session.ts";
 const runFile = promisify(execFile);
 
 export const clusterCases: Readonly<Record<string, Case>> = {
-  "placement group create/removal": inSession(
-    (scale) => {
-      const count = scale.small ? 10 : 100;
-      return rate(scale, () => createAndRemove(count), count);
-    },
-    { resources: { custom: 100 } },
-  ),
+  "placement group create/removal": inSession((scale) => {
+    const count = scale.small ? 10 : 100;
+    return rate(scale, () => createAndRemove(count), count);
+  }),
   "init() to first result": startUp,
   "idle cluster with 2 workers": idleMemory,
 };
