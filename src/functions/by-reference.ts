@@ -2,7 +2,7 @@
  * What a worker has already: the language's and Node's globals, the exports of built-in modules, of this package and of installed packages.
  * A captured variable that holds one of these travels as where to find it.
  */
-import { builtinModules, createRequire } from "node:module";
+import { createRequire, isBuiltin } from "node:module";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { types } from "node:util";
 import type { Inspected } from "./inspect.ts";
@@ -43,12 +43,29 @@ export function isSelfUrl(url: string): boolean {
   return selfUrls.has(url);
 }
 
-/** Where every process finds `value` itself, told by its identity; undefined for values of the user's program. */
+/**
+ * Where every process finds `value` itself, told by its identity; undefined for values of the user's program. Of functions, those of Node's
+ * modules are left to `referenceToInternal`, as the look into those modules is not cheap the first time.
+ */
 export function referenceTo(value: object): Reference | undefined {
-  const known = noted.get(value) ?? globals().get(value) ?? builtins().get(value);
-  if (known !== undefined) return known;
+  const known = noted.get(value) ?? globals().get(value) ?? requiredModules().get(value);
+  if (known !== undefined || typeof value === "function") return known;
   if (types.isModuleNamespaceObject(value)) return namespaceOfBuiltin(value);
-  return requiredModules().get(value);
+  return looksLikeModule(value) ? builtins().get(value) : undefined;
+}
+
+/** Where every process finds a function that is not written in the user's program. */
+export function referenceToInternal(fn: Function): Reference | undefined {
+  return builtins().get(fn);
+}
+
+/** Modules have functions in them, data has none. */
+function looksLikeModule(value: object): boolean {
+  if (types.isProxy(value)) return false;
+  for (const key of Object.keys(value)) {
+    if (typeof Object.getOwnPropertyDescriptor(value, key)?.value === "function") return true;
+  }
+  return false;
 }
 
 let globalTable: Map<unknown, Reference> | undefined;
@@ -90,31 +107,34 @@ function noteMembers(owner: object, code: string, note: (value: unknown, code: s
   }
 }
 
-let builtinTable = new Map<unknown, Reference>();
+const builtinTable = new Map<unknown, Reference>();
 let builtinsSeen = 0;
+const builtinsRead = new Set<string>();
 
 /** Exports of the built-in modules that are loaded: a value can only come out of one that is. */
 function builtins(): Map<unknown, Reference> {
   const { moduleLoadList } = process as unknown as { moduleLoadList: string[] };
   if (moduleLoadList.length === builtinsSeen) return builtinTable;
+  const fresh = moduleLoadList.slice(builtinsSeen).map((entry) => entry.replace(/^NativeModule /, ""));
   builtinsSeen = moduleLoadList.length;
-  const loaded = new Set(moduleLoadList.map((entry) => entry.replace(/^NativeModule /, "")));
-  const table = new Map<unknown, Reference>();
-  for (const name of builtinModules) {
-    if (!loaded.has(name) || name.startsWith("_") || unlooked.has(name)) continue;
+  for (const name of fresh) {
+    if (!isBuiltin(name) || name.startsWith("_") || unlooked.has(name) || builtinsRead.has(name)) continue;
+    builtinsRead.add(name);
     const module = builtinModule(name);
-    if (!isObject(module)) continue;
-    const url = `node:${name.replace(/^node:/, "")}`;
-    table.set(module, { kind: "import", url, name: "default" });
-    for (const key of Object.keys(module)) {
-      const value = Object.getOwnPropertyDescriptor(module, key)?.value;
-      if (!isObject(value) || table.has(value)) continue;
-      table.set(value, { kind: "import", url, name: key });
-      if (typeof value === "function" && isObject(value.prototype)) noteMethods(value.prototype, url, `${key}.prototype`, table);
-    }
+    if (isObject(module)) readBuiltin(module, `node:${name.replace(/^node:/, "")}`);
   }
-  builtinTable = table;
-  return table;
+  return builtinTable;
+}
+
+function readBuiltin(module: object, url: string): void {
+  builtinTable.set(module, { kind: "import", url, name: "default" });
+  for (const key of Object.keys(module)) {
+    const value = Object.getOwnPropertyDescriptor(module, key)?.value;
+    if (!isObject(value) || builtinTable.has(value)) continue;
+    builtinTable.set(value, { kind: "import", url, name: key });
+    if (typeof value === "function" && isObject(value.prototype))
+      noteMethods(value.prototype, url, `${key}.prototype`, builtinTable);
+  }
 }
 
 /** Deprecated, or the globals over again. */
@@ -130,7 +150,7 @@ function noteMethods(prototype: object, url: string, path: string, table: Map<un
 
 function builtinModule(name: string): object | undefined {
   const { getBuiltinModule } = process as { getBuiltinModule?: (name: string) => object | undefined };
-  return getBuiltinModule === undefined ? createRequire(import.meta.url)(`node:${name}`) : getBuiltinModule.call(process, name);
+  return getBuiltinModule === undefined ? require(`node:${name}`) : getBuiltinModule.call(process, name);
 }
 
 function namespaceOfBuiltin(namespace: object): Reference | undefined {
@@ -140,12 +160,13 @@ function namespaceOfBuiltin(namespace: object): Reference | undefined {
   return reference?.kind === "import" && reference.name === "default" ? { ...reference, name: "*" } : undefined;
 }
 
+const require = createRequire(import.meta.url);
 let requiredTable: Map<unknown, Reference> = new Map();
 let requiredSeen = -1;
 
 /** `module.exports` of installed CommonJS packages. */
 function requiredModules(): Map<unknown, Reference> {
-  const { cache } = createRequire(import.meta.url);
+  const { cache } = require;
   const paths = Object.keys(cache);
   if (paths.length === requiredSeen) return requiredTable;
   requiredSeen = paths.length;
@@ -168,7 +189,7 @@ export function exportOf(fn: Function, script: Script, { scopes }: Inspected): R
   const url = baseUrlOf(script);
   if (!url.startsWith("file:")) return undefined;
   const path = fileURLToPath(url);
-  const module = createRequire(import.meta.url).cache[path];
+  const module = require.cache[path];
   if (module !== undefined) return memberOfExports(fn, path, module.exports);
   const variables = scopes.find(({ description }) => description === "Module")?.variables;
   if (variables === undefined || script.tree === null) return undefined;

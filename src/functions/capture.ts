@@ -10,8 +10,11 @@ import { flatten, type Serialized } from "../values/index.ts";
 import { isClassLike, kindOfFunction, methodsOf } from "./class-parts.ts";
 import { emit } from "./emit.ts";
 import { packEnvironment } from "./environment.ts";
-import { CaptureFailure, Graph, type Outside } from "./graph.ts";
+import { CaptureFailure } from "./failures.ts";
+import { Graph, type Outside } from "./graph.ts";
 import { knownFunction, noteKey, noteOriginal, originalOf } from "./identity.ts";
+import { releaseInspected } from "./inspect.ts";
+import { SharedVariables } from "./shared-variables.ts";
 import type { CaptureContext, Captured, CodeStore } from "./types.ts";
 
 /** A capture under way. */
@@ -27,6 +30,8 @@ const active: Active[] = [];
 const done = new WeakMap<CodeStore, WeakMap<Function, Captured>>();
 /** Functions in the order in which their captures ended, while any capture is under way. */
 const ended: Function[] = [];
+/** What the captures under way have in common; null while there are none. */
+let shared: SharedVariables | null = null;
 /** The function that the runtime is being asked about. */
 let probed: Function | null = null;
 const notAHandle = new Error("not a handle");
@@ -62,11 +67,12 @@ function captureNow(fn: Function, context: CaptureContext): Captured {
   const self: Active = { fn, context, holds: [], promisedKey: null };
   const endedBefore = ended.length;
   active.push(self);
+  shared ??= new SharedVariables();
   const wasProbed = probed;
   probed = null;
   try {
-    const graph = discover(self);
-    const key = write(graph, self);
+    const graph = discover(self, shared);
+    const key = write(graph, self, shared);
     self.holds.push(...graph.holds);
     const captured = describe(fn, key, self.holds);
     doneFor(context.code).set(fn, captured);
@@ -81,19 +87,25 @@ function captureNow(fn: Function, context: CaptureContext): Captured {
   } finally {
     probed = wasProbed;
     active.pop();
-    if (active.length === 0) ended.length = 0;
+    if (active.length === 0) {
+      ended.length = 0;
+      shared = null;
+      releaseInspected();
+    }
   }
 }
 
 /** Tries by value; where an import of the program's own file cannot, that import travels by reference. */
-function discover({ fn, context }: Active): Graph {
+function discover({ fn, context }: Active, variables: SharedVariables): Graph {
   const byReference = new Set<string>();
   const outside: Outside = {
     captureOther: (other) => {
       const isCyclic = active.some((item) => item.fn === other);
-      return { key: capture(other, context).key, isCyclic };
+      const { key, holds } = capture(other, context);
+      return { key, isCyclic, holds };
     },
     isHandle: (other) => isHandle(other, context),
+    shared: variables,
   };
   for (;;) {
     const graph = new Graph(fn, context, outside, byReference);
@@ -123,15 +135,16 @@ function isHandle(fn: Function, context: CaptureContext): boolean {
   }
 }
 
-function write(graph: Graph, { context, promisedKey }: Active): string {
+function write(graph: Graph, { context, promisedKey }: Active, variables: SharedVariables): string {
   const early = graph.encodeValues(false);
   const late = graph.encodeValues(true);
-  const { text, map } = emit(graph);
+  const { text, map, cellNames } = emit(graph);
   const environment = early === null && late === null ? null : packEnvironment(flat(early), flat(late));
   let key = promisedKey ?? keyOf(text, environment);
   // Two classes stay two, however alike they are.
   const original = originalOf(key);
   if (graph.rootIsClass && original !== undefined && original !== graph.root) key = randomKey();
+  if (graph.rootIsClass) variables.own(graph.root, key, graph.cells, (cell) => cellNames.get(cell)!);
   if (context.code.has(key)) return key;
   const files: Record<string, string | Uint8Array> = {
     ".mjs": `${text}//# sourceMappingURL=${key}.mjs.map\n`,

@@ -1,6 +1,6 @@
 /** What a function or class object consists of beside its text: its kind, its methods, its static state, private members. */
 import { SerializationError } from "../base/errors.ts";
-import { readFunction } from "./free-variables.ts";
+import { type FunctionText, readFunction } from "./free-variables.ts";
 
 export type MethodKind = "function" | "async" | "generator" | "async generator";
 
@@ -93,6 +93,25 @@ export function prototypeState(fn: Function, text: string): OwnProperty[] {
 /** A function whose text is part of `text` is made again by it, with its `this` and `super` right. */
 function isWritten(value: unknown, text: string): boolean {
   return typeof value === "function" && text.includes(textOf(value));
+}
+
+/** The computed names of a class's methods, as they turned out; null for one that cannot be told. */
+export function computedNames(fn: Function, text: FunctionText): { start: number; end: number; key: string | symbol | null }[] {
+  const names: { start: number; end: number; key: string | symbol | null }[] = [];
+  for (const member of text.node.body?.body ?? []) {
+    if (!member.computed || member.type !== "MethodDefinition") continue;
+    const at = (offset: number): number => offset - text.offset;
+    const method = text.text.slice(at(member.start), at(member.end)).replace(/^static\s+/, "");
+    const owner = member.static ? fn : fn.prototype;
+    const key = Reflect.ownKeys(owner).find((name) => {
+      const { value, get, set } = Object.getOwnPropertyDescriptor(owner, name)!;
+      return [value, get, set].some((part) => typeof part === "function" && textOf(part) === method);
+    });
+    const start = text.text.lastIndexOf("[", at(member.key.start));
+    const end = text.text.indexOf("]", at(member.key.end)) + 1;
+    names.push({ start, end, key: key ?? null });
+  }
+  return names;
 }
 
 function declaredStatics(text: string): Set<string | symbol> {

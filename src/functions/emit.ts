@@ -15,14 +15,20 @@
  * `bind`, since its heritage and static members need values; `late` sets what in turn needs the class.
  */
 import type { Reference } from "./by-reference.ts";
+import { computedNames } from "./class-parts.ts";
 import type { FreeVariable, FunctionText } from "./free-variables.ts";
-import { baseName, type Cell, type Graph, type Init, type Overlay } from "./graph.ts";
+import type { Graph } from "./graph.ts";
+import { literalOf } from "./literals.ts";
+import { baseName, type Cell, type Init, type Overlay } from "./module-plan.ts";
 import type { FunctionNode } from "./nodes.ts";
 import { baseUrlOf, pathOfUrl } from "./scripts.ts";
+import { isOwn } from "./shared-variables.ts";
 import { SourceMapWriter } from "./source-map.ts";
 import { standardGlobals } from "./standard-globals.ts";
 
 export interface Emitted {
+  /** Names of the program's variables in the module. */
+  readonly cellNames: ReadonlyMap<Cell, string>;
   readonly text: string;
   readonly map: SourceMapWriter;
 }
@@ -64,7 +70,7 @@ class Emitter {
     const where =
       graph.nodes.length > 0 && graph.nodes[0].text ? (pathOfUrl(graph.nodes[0].script.url) ?? graph.nodes[0].script.url) : "";
     this.newLine(
-      `// ${graph.rootIsClass ? "Class" : "Function"} ${graph.rootName.replaceAll(/[^\w$ .-]/g, "?")}${where && ` of ${where.replaceAll(/[\r\n]/g, "?")}`}`,
+      `// ${graph.sent.noun} ${graph.sent.name.replaceAll(/[^\w$ .-]/g, "?")}${where && ` of ${where.replaceAll(/[\r\n]/g, "?")}`}`,
     );
     for (const [url, name] of this.imports) this.newLine(`import * as ${name} from ${JSON.stringify(url)};`);
     const dependencies = graph.dependencies.map(({ key, isCyclic, whileDefined }) => ({ key, isCyclic, whileDefined }));
@@ -74,7 +80,7 @@ class Emitter {
     this.map.shift(this.lines.length);
     this.lines.push(...body);
     this.newLine("};");
-    return { text: `${this.lines.join("\n")}\n`, map: this.map };
+    return { text: `${this.lines.join("\n")}\n`, map: this.map, cellNames: this.cellNames };
   }
 
   /** Runs `write` on empty lines and gives those, so that what it turns out to need can stand before it. */
@@ -87,10 +93,12 @@ class Emitter {
     const { graph } = this;
     const literals: string[] = [];
     for (const cell of graph.cells) {
+      if (cell.link !== null) continue;
       const value = cell.init.kind === "literal" && cell.init.code !== "undefined" ? ` = ${cell.init.code}` : "";
       literals.push(`${this.cellNames.get(cell)}${value}`);
     }
     if (graph.rootIsClass) literals.push("$f0");
+    if (graph.cells.some(({ link }) => link !== null)) literals.push("$cells");
     if (literals.length > 0) this.newLine(`let ${literals.join(", ")};`);
     graph.nodes.forEach((node, index) => {
       if (index > 0 || !graph.rootIsClass) this.emitFunction(node, index, `const $f${index} = `, ";");
@@ -98,7 +106,7 @@ class Emitter {
     this.newLine("return {");
     this.emitSteps(
       "bind",
-      (init) => !this.isLate(init) || this.isCyclic(init),
+      (init) => !this.isLate(init) || this.isTriedEarly(init),
       (overlay) => !this.isOverlayLate(overlay),
     );
     if (graph.rootReference !== null) this.newLine(`define() { return ${this.referenceCode(graph.rootReference)}; },`);
@@ -109,17 +117,23 @@ class Emitter {
       (init) => this.isLate(init),
       (overlay) => this.isOverlayLate(overlay),
     );
+    if (graph.rootIsClass) this.emitVariables();
     this.newLine(`table: ($d) => [${graph.table.map((init) => this.code(init)).join(", ")}],`);
     this.newLine(`references: () => [${[...this.notes].map(([code, reference]) => `[${code}, ${reference}]`).join(", ")}],`);
     this.newLine("};");
   }
 
   private emitSteps(name: string, takesCell: (init: Init) => boolean, takesOverlay: (overlay: Overlay) => boolean): void {
-    this.newLine(`${name}($v, $d) {`);
+    this.newLine(`${name}($v, $d, $c) {`);
+    if (this.graph.cells.some(({ link }) => link !== null)) this.newLine("$cells = $c;");
     for (const cell of this.graph.cells) {
-      if (cell.init.kind !== "literal" && takesCell(cell.init))
+      if (cell.link === null && cell.init.kind !== "literal" && takesCell(cell.init))
         this.newLine(`${this.cellNames.get(cell)} = ${this.code(cell.init)};`);
     }
+    this.graph.nodes.forEach(({ boundInits }, index) => {
+      if (boundInits.length === 0 || boundInits.some((init) => this.isLate(init)) !== (name === "late")) return;
+      this.newLine(`$shoal.setBound($f${index}, [${boundInits.map((init) => this.code(init)).join(", ")}]);`);
+    });
     for (const overlay of this.graph.overlays) {
       if (!takesOverlay(overlay)) continue;
       const key = typeof overlay.key === "string" ? JSON.stringify(overlay.key) : this.symbolKey(overlay.key);
@@ -128,6 +142,15 @@ class Emitter {
         this.newLine(`$shoal.property(${target}, ${key}, ${this.code(overlay.init)}, ${overlay.enumerable});`);
     }
     this.newLine("},");
+  }
+
+  /** The variables of a class's module, for those who share them. */
+  private emitVariables(): void {
+    const names = this.graph.cells.filter(isOwn).map((cell) => this.cellNames.get(cell)!);
+    if (names.length === 0) return;
+    this.newLine(
+      `variables: { ${names.map((name) => `get ${name}() { return ${name}; }, set ${name}($v) { ${name} = $v; }`).join(", ")} },`,
+    );
   }
 
   private symbolKey(key: symbol): string | undefined {
@@ -144,6 +167,8 @@ class Emitter {
         return init.index === 0 && this.graph.rootIsClass;
       case "dependency":
         return this.graph.dependencies[init.index].isCyclic;
+      case "shared":
+        return true;
       case "namespace":
         return init.members.some(([, member]) => this.isLate(member));
       default:
@@ -151,8 +176,9 @@ class Emitter {
     }
   }
 
-  private isCyclic(init: Init): boolean {
-    return init.kind === "dependency";
+  /** What is set early and again late: it may be there early, which a static member may need. */
+  private isTriedEarly(init: Init): boolean {
+    return init.kind === "dependency" || init.kind === "shared";
   }
 
   private isOverlayLate(overlay: Overlay): boolean {
@@ -168,7 +194,9 @@ class Emitter {
       case "dependency":
         return `$d[${init.index}]`;
       case "value":
-        return `$v[${init.index}]`;
+        return init.frozen ? `Object.freeze($v[${init.index}])` : `$v[${init.index}]`;
+      case "shared":
+        return `$c[${init.dependency}].${init.name}`;
       case "reference":
         return this.referenceCode(init.reference);
       case "namespace":
@@ -215,7 +243,7 @@ class Emitter {
 
   /** Gives every variable a name: its own where no other variable, global or reserved word has it. */
   private nameCells(): void {
-    const identifiers = new Set<string>(["$shoal", "$v", "$d"]);
+    const identifiers = new Set<string>(["$shoal", "$v", "$d", "$c", "$cells"]);
     for (const { text } of this.graph.nodes) for (const name of text?.identifiers ?? []) identifiers.add(name);
     const taken = new Set<string>([...reservedWords, ...this.graph.globalNames]);
     for (const cell of this.graph.cells) {
@@ -231,10 +259,7 @@ class Emitter {
 
   private emitFunction(node: FunctionNode, index: number, before: string, after: string): void {
     if (node.text === null) {
-      const [target, self, ...args] = node.boundInits.map((init) => this.code(init));
-      this.newLine(
-        `${before}$shoal.named($shoal.bound(() => [${[target, self, ...args].join(", ")}]), ${JSON.stringify(node.fn.name)})${after}`,
-      );
+      this.newLine(`${before}$shoal.bound(${JSON.stringify(node.fn.name)})${after}`);
       return;
     }
     const { text } = node;
@@ -267,6 +292,9 @@ class Emitter {
       const { start, end } = text.node.superClass;
       edits.push({ start: start - text.offset, end: end - text.offset, text: this.cellNames.get(heritage)! });
     }
+    if (text.node.body?.type === "ClassBody") {
+      for (const { start, end, key } of computedNames(node.fn, text)) edits.push({ start, end, text: `[${literalOf(key)}]` });
+    }
     const base = (kind: "meta" | "importer"): string => this.referenceCode({ kind, base: baseUrlOf(node.script) });
     for (const span of text.importMeta) edits.push({ ...span, text: base("meta") });
     for (const span of text.importCalls) edits.push({ ...span, text: base("importer") });
@@ -276,10 +304,14 @@ class Emitter {
 
   private renameUses(variable: FreeVariable, index: number, edits: Edit[]): void {
     const cell = this.graph.bindings[index].get(variable.name);
-    const name = cell && this.cellNames.get(cell);
-    if (name === undefined || name === variable.name) return;
-    for (const { start, end, shorthand } of variable.uses)
-      edits.push({ start, end, text: shorthand ? `${variable.name}: ${name}` : name });
+    if (cell === undefined) return;
+    const { link } = cell;
+    const name = link === null ? this.cellNames.get(cell)! : `$cells[${link.dependency}].${link.name}`;
+    if (name === variable.name) return;
+    for (const { start, end, shorthand, callee } of variable.uses) {
+      const text = shorthand ? `${variable.name}: ${name}` : callee && link !== null ? `(0, ${name})` : name;
+      edits.push({ start, end, text });
+    }
   }
 
   private writeText(node: FunctionNode, { text }: FunctionText, edits: readonly Edit[]): void {
@@ -339,5 +371,5 @@ function memberCode(path: string): string {
 }
 
 function isInternal(name: string): boolean {
-  return /^\$(shoal|v|d|f\d+|import\d+|loader\d+)$/.test(name);
+  return /^\$(shoal|v|d|c|cells|f\d+|import\d+|loader\d+)$/.test(name);
 }

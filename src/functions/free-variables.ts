@@ -13,6 +13,8 @@ export interface Use {
   readonly end: number;
   /** `{ name }` in a literal or pattern: renaming must write `name: renamed`. */
   readonly shorthand: boolean;
+  /** It is called: written as a property, it would get that property's object as `this`. */
+  readonly callee: boolean;
 }
 
 export interface FreeVariable {
@@ -22,6 +24,8 @@ export interface FreeVariable {
   members: Set<string> | null;
   /** A class needs it while it is being defined (heritage, computed key, static initialiser). */
   whileDefined: boolean;
+  /** The function changes it. */
+  assigned: boolean;
   /** Every use is `typeof name`, which is legal for names that do not exist. */
   onlyTypeof: boolean;
 }

@@ -10,96 +10,39 @@ import { SerializationError } from "../base/errors.ts";
 import type { EncodeHooks, PathOf, Special } from "../values/hooks.ts";
 import { serialize } from "../values/index.ts";
 import { type Reference, referenceTo } from "./by-reference.ts";
-import {
-  assertNoPrivateInstanceMembers,
-  isClassLike,
-  isNative,
-  type OwnProperty,
-  prototypeState,
-  staticState,
-} from "./class-parts.ts";
+import { assertNoPrivateInstanceMembers, isClassLike, type OwnProperty, prototypeState, staticState } from "./class-parts.ts";
+import { CaptureFailure, explained, explainedClass, type ImportOrigin, type Part, refusal, type Sent } from "./failures.ts";
 import type { FreeVariable } from "./free-variables.ts";
 import { importedReference } from "./imported-values.ts";
 import { literalOf } from "./literals.ts";
-import { type FunctionNode, type ImportOrigin, packageExport, readNode } from "./nodes.ts";
-import { type ScopeRecord, ScopeTable } from "./scope-table.ts";
+import { baseName, type Cell, type Dependency, type Init, type Overlay } from "./module-plan.ts";
+import { type FunctionNode, readFunctionNode } from "./nodes.ts";
+import type { ScopeRecord } from "./scope-table.ts";
+import { isOwn, type SharedVariables } from "./shared-variables.ts";
 import type { CaptureContext } from "./types.ts";
 import { type FoundVariable, findVariable } from "./variables.ts";
-
-/** How a variable or property gets its value in the generated module. */
-export type Init =
-  | { readonly kind: "literal"; readonly code: string }
-  /** A function of this module, by its number. The root is 0. */
-  | { readonly kind: "node"; readonly index: number }
-  /** A class of another module, by its number among those this module needs. */
-  | { readonly kind: "dependency"; readonly index: number }
-  | { readonly kind: "reference"; readonly reference: Reference }
-  /** A serialized value. `late` when it cannot be decoded before the root class is defined. */
-  | { readonly kind: "value"; readonly index: number; readonly late: boolean }
-  /** An object with these properties, which stands for a module of which only they are used. */
-  | { readonly kind: "namespace"; readonly members: readonly (readonly [string, Init])[] };
-
-/** Under which the base class of a class is bound; no variable can have the name. */
-export const baseName = "extends";
-
-/** One variable of the program that the module has too. Functions that share it in the program share it there. */
-export interface Cell {
-  readonly name: string;
-  readonly scope: ScopeRecord;
-  init: Init;
-  whileDefined: boolean;
-}
-
-export interface Overlay {
-  readonly node: number;
-  readonly on: "self" | "prototype";
-  readonly key: string | symbol;
-  readonly enumerable: boolean;
-  readonly init: Init;
-}
-
-/** A class that the module imports; `key` is known when its capture is done or, inside a cycle, begun. */
-export interface Dependency {
-  readonly fn: Function;
-  key: string;
-  /** It is being captured further out and needs this module in turn. */
-  isCyclic: boolean;
-  whileDefined: boolean;
-}
 
 /** What a capture asks of the one that runs it. */
 export interface Outside {
   /** Captures another class; `isCyclic` says that it is being captured further out. */
-  captureOther(fn: Function): { readonly key: string; readonly isCyclic: boolean };
+  captureOther(fn: Function): { readonly key: string; readonly isCyclic: boolean; readonly holds: readonly object[] };
   /** True for functions that the runtime made: remote functions, actor classes, handles. */
   isHandle(fn: Function): boolean;
-}
-
-/** What the codec's data refers to by number: functions, classes and references met inside values. */
-type TableEntry = Init;
-
-/** Why a capture failed; `retry` names an imported variable that could travel by reference to its module instead. */
-export class CaptureFailure extends Error {
-  readonly error: SerializationError;
-  readonly retry: ImportOrigin | null;
-  constructor(error: SerializationError, retry: ImportOrigin | null) {
-    super(error.message);
-    this.error = error;
-    this.retry = retry;
-  }
+  readonly shared: SharedVariables;
 }
 
 export class Graph {
   readonly root: Function;
-  readonly rootName: string;
+  readonly sent: Sent;
   readonly rootIsClass: boolean;
   readonly nodes: FunctionNode[] = [];
   readonly cells: Cell[] = [];
   readonly dependencies: Dependency[] = [];
   readonly overlays: Overlay[] = [];
-  readonly table: TableEntry[] = [];
+  /** What data refers to by number: functions, classes and references met inside values. */
+  readonly table: Init[] = [];
   readonly holds = new Set<object>();
-  readonly values: { readonly value: unknown; readonly late: boolean }[] = [];
+  readonly values: { value: unknown; readonly late: boolean }[] = [];
   /** Cells by variable name of each node, in the order of `nodes`. */
   readonly bindings: Map<string, Cell>[] = [];
   /** Set when the root itself is an export of an installed package; then there is nothing else. */
@@ -111,7 +54,7 @@ export class Graph {
   private readonly captureOther: Outside["captureOther"];
   private readonly isHandle: (fn: Function) => boolean;
   private readonly byReference: ReadonlySet<string>;
-  private readonly scopes = new ScopeTable();
+  private readonly shared: SharedVariables;
   private readonly nodeIndex = new Map<Function, number>();
   private readonly dependencyIndex = new Map<Function, number>();
   private readonly tableIndex = new Map<object, number>();
@@ -123,12 +66,13 @@ export class Graph {
 
   constructor(root: Function, context: CaptureContext, outside: Outside, byReference: ReadonlySet<string>) {
     this.root = root;
-    this.rootName = root.name || "anonymous";
     this.context = context;
     this.captureOther = outside.captureOther;
     this.isHandle = outside.isHandle;
+    this.shared = outside.shared;
     this.byReference = byReference;
     this.rootIsClass = isClassLike(root);
+    this.sent = { noun: this.rootIsClass ? "class" : "function", name: root.name || "anonymous" };
     this.hooks = {
       encodeSpecial: (value, path) => this.encodeSpecial(value, path),
       encodeClass: (Class, path) => this.encodeClass(Class, path),
@@ -137,17 +81,38 @@ export class Graph {
 
   /** Finds everything. Throws a CaptureFailure. */
   discover(): void {
-    const node = this.orFail(null, () => readNode(this.root, this.rootName, this.rootName, null));
-    this.rootReference = packageExport(node) ?? null;
+    this.rootReference = referenceTo(this.root) ?? null;
     if (this.rootReference !== null) return;
-    this.addNode(node);
-    for (let at = 0; at < this.nodes.length; at++) this.discoverNode(this.nodes[at], at);
+    const read = this.orFail(null, () => readFunctionNode(this.root, this.sent.name, this.sent, null));
+    if ("kind" in read) {
+      this.rootReference = read;
+      return;
+    }
+    this.addNode(read);
+    for (let at = 0; at < this.nodes.length; at++)
+      this.orFail(this.nodes[at].origin, () => this.discoverNode(this.nodes[at], at));
+    for (const cell of this.cells) this.linkShared(cell);
   }
 
   /** All values that are decoded before (or after) the root class is defined, as one, so that what they share stays shared. */
   encodeValues(late: boolean): ReturnType<typeof serialize> | null {
     const values = this.values.map((entry) => (entry.late === late ? entry.value : undefined));
     return this.values.some((entry) => entry.late === late) ? serialize(values, this.hooks, "captured") : null;
+  }
+
+  /** Lets a variable that the module of a class has already be the one there. */
+  private linkShared(cell: Cell): void {
+    if (!isOwn(cell)) return;
+    const owned = this.shared.find(cell);
+    if (owned === undefined) return;
+    const byAssignment = cell.assigned || owned.assigned;
+    if (cell.init.kind === "literal" && !byAssignment) return;
+    let dependency = this.dependencies.findIndex(({ key }) => key === owned.owner);
+    if (dependency < 0) dependency = this.dependencies.push({ key: owned.owner, isCyclic: false, whileDefined: false }) - 1;
+    // The value is serialized there. Other values that hold the same object get a copy.
+    if (cell.init.kind === "value") this.values[cell.init.index].value = undefined;
+    if (byAssignment) cell.link = { dependency, name: owned.name };
+    else cell.init = { kind: "shared", dependency, name: owned.name };
   }
 
   private addNode(node: FunctionNode): number {
@@ -162,8 +127,8 @@ export class Graph {
     if (node.bound !== null) {
       const { target, self, args } = node.bound;
       node.boundInits = [target, self, ...args].map((part, at) => {
-        const what = at === 0 ? "its target" : at === 1 ? "its bound 'this'" : `bound argument ${at - 2}`;
-        return this.initOf(part, node, what, null);
+        const noun = at === 0 ? "target" : at === 1 ? "bound this" : "bound argument";
+        return this.initOf(part, node, { noun, name: at < 2 ? "this" : `[${at - 2}]` }, null);
       });
       return;
     }
@@ -178,8 +143,17 @@ export class Graph {
   private discoverBase(node: FunctionNode, index: number): void {
     const base: unknown = Object.getPrototypeOf(node.fn);
     const init: Init =
-      base === Function.prototype ? { kind: "literal", code: "null" } : this.initOf(base, node, "base class", null);
-    const cell: Cell = { name: "$base", scope: this.scopes.own(node.fn), init, whileDefined: true };
+      base === Function.prototype
+        ? { kind: "literal", code: "null" }
+        : this.initOf(base, node, { noun: "base class", name: (base as Function).name }, null);
+    const cell: Cell = {
+      name: "$base",
+      scope: this.shared.scopes.own(node.fn),
+      value: base,
+      init,
+      assigned: false,
+      link: null,
+    };
     if (init.kind === "dependency") this.dependencies[init.index].whileDefined = true;
     this.cells.push(cell);
     this.bindings[index].set(baseName, cell);
@@ -188,10 +162,13 @@ export class Graph {
   private discoverVariable(node: FunctionNode, index: number, variable: FreeVariable): void {
     const found = findVariable(node, variable);
     if (found === undefined) {
+      if (variable.whileDefined && !variable.onlyTypeof && !(variable.name in globalThis)) {
+        throw refusal(this.sent, node.path, `needs variable '${variable.name}' to be defined, which none of its functions uses`);
+      }
       this.globalNames.add(variable.name);
       return;
     }
-    const record = this.scopes.record(node, found.scope);
+    const record = this.shared.scopes.record(node, found.scope);
     let byName = this.cellByScope.get(record);
     if (byName === undefined) {
       byName = new Map();
@@ -199,15 +176,16 @@ export class Graph {
     }
     let cell = byName.get(variable.name);
     if (cell === undefined) {
-      cell = { name: variable.name, scope: record, init: { kind: "literal", code: "undefined" }, whileDefined: false };
+      const init: Init = { kind: "literal", code: "undefined" };
+      cell = { name: variable.name, scope: record, value: found.value, init, assigned: false, link: null };
       byName.set(variable.name, cell);
       this.cells.push(cell);
       cell.init = this.initOfVariable(node, variable, found);
     } else if (cell.init.kind === "namespace") cell.init = this.widened(cell.init, this.initOfVariable(node, variable, found));
     this.bindings[index].set(variable.name, cell);
-    if (index === 0 && this.rootIsClass && variable.whileDefined) {
-      cell.whileDefined = true;
-      if (cell.init.kind === "dependency") this.dependencies[cell.init.index].whileDefined = true;
+    cell.assigned ||= variable.assigned;
+    if (index === 0 && this.rootIsClass && variable.whileDefined && cell.init.kind === "dependency") {
+      this.dependencies[cell.init.index].whileDefined = true;
     }
   }
 
@@ -219,7 +197,8 @@ export class Graph {
 
   private initOfVariable(node: FunctionNode, variable: FreeVariable, found: FoundVariable): Init {
     const { value } = found;
-    const what = `variable '${variable.name}'`;
+    const what: Part = { noun: "variable", name: variable.name };
+    if (variable.onlyTypeof) return { kind: "literal", code: placeholderOf(value) };
     if (found.reference !== undefined) return { kind: "reference", reference: found.reference };
     const imported = importedReference(node, variable, found, this.byReference);
     if (imported === undefined) return this.initOf(value, node, what, null);
@@ -230,7 +209,15 @@ export class Graph {
       const member = imported.member(name);
       if (member !== undefined) return [name, { kind: "reference", reference: member }];
       const origin = imported.originOf(name);
-      return [name, this.initOf((value as Record<string, unknown>)[name], node, `${what}.${name}`, origin)];
+      return [
+        name,
+        this.initOf(
+          (value as Record<string, unknown>)[name],
+          node,
+          { noun: "variable", name: `${variable.name}.${name}` },
+          origin,
+        ),
+      ];
     });
     return { kind: "namespace", members };
   }
@@ -249,10 +236,10 @@ export class Graph {
 
   private discoverProperties(node: FunctionNode, index: number, on: Overlay["on"], properties: readonly OwnProperty[]): void {
     for (const { key, value, enumerable, hasInitialiser } of properties) {
-      const prefix = on === "self" ? "property" : "method";
+      const part: Part = { noun: on === "self" ? "property" : "method", name: String(key) };
       const before = [this.nodes.length, this.bindings.length, this.values.length, this.dependencies.length, this.table.length];
       try {
-        const init = this.initOf(value, node, `${prefix} '${String(key)}'`, null);
+        const init = this.initOf(value, node, part, null);
         this.overlays.push({ node: index, on, key, enumerable, init });
       } catch (error) {
         if (!(error instanceof CaptureFailure) || !hasInitialiser) throw error;
@@ -261,7 +248,7 @@ export class Graph {
     }
   }
 
-  private initOf(value: unknown, node: FunctionNode, what: string, origin: ImportOrigin | null): Init {
+  private initOf(value: unknown, node: FunctionNode, what: Part, origin: ImportOrigin | null): Init {
     const code = literalOf(value);
     if (code !== undefined) return { kind: "literal", code };
     if (typeof value === "object" || typeof value === "function") {
@@ -283,47 +270,51 @@ export class Graph {
   }
 
   /** A function that travels as part of this module or as a class; undefined when the runtime has its own way for it. */
-  private initOfFunction(fn: Function, from: FunctionNode, what: string, origin: ImportOrigin | null): Init | undefined {
+  private initOfFunction(fn: Function, from: FunctionNode, what: Part, origin: ImportOrigin | null): Init | undefined {
     const index = this.nodeIndex.get(fn);
     if (index !== undefined) {
       if (index === 0 && this.rootIsClass) this.touchesLate = true;
       return { kind: "node", index };
     }
     if (this.isHandle(fn)) return undefined;
-    const name = fn.name && what === `variable '${fn.name}'` ? fn.name : fn.name ? `${what} (${fn.name})` : what;
-    const path = `${from.path} -> ${name}`;
-    if (isClassLike(fn)) return this.initOfClass(fn, path);
-    const node = readNode(fn, path, this.rootName, origin);
-    const reference = packageExport(node);
-    if (reference !== undefined) return { kind: "reference", reference };
-    return { kind: "node", index: this.addNode(node) };
+    const path = `${from.path} -> ${what.name}`;
+    if (isClassLike(fn)) return this.initOfClass(fn, from, path);
+    const read = readFunctionNode(fn, path, this.sent, origin);
+    return "kind" in read ? { kind: "reference", reference: read } : { kind: "node", index: this.addNode(read) };
   }
 
-  private initOfClass(fn: Function, path: string): Init {
+  private initOfClass(fn: Function, from: FunctionNode, path: string): Init {
     let index = this.dependencyIndex.get(fn);
     if (index === undefined) {
-      const reference = isNative(fn) ? undefined : packageExport(readNode(fn, path, this.rootName, null));
-      if (reference !== undefined) return { kind: "reference", reference };
-      const { key, isCyclic } = this.captureOther(fn);
+      const read = readFunctionNode(fn, path, this.sent, null);
+      if ("kind" in read) return { kind: "reference", reference: read };
+      const { key, isCyclic, holds } = this.orExplain(
+        () => this.captureOther(fn),
+        (error) => explainedClass(error, this.sent, from.path, fn.name),
+      );
+      if (!isCyclic) this.shared.recall(fn);
+      for (const held of holds) this.holds.add(held);
       index = this.dependencies.length;
       this.dependencyIndex.set(fn, index);
-      this.dependencies.push({ fn, key, isCyclic, whileDefined: false });
+      this.dependencies.push({ key, isCyclic, whileDefined: false });
     }
     if (this.dependencies[index].isCyclic) this.touchesLate = true;
     return { kind: "dependency", index };
   }
 
-  private initOfValue(value: unknown, node: FunctionNode, what: string): Init {
+  private initOfValue(value: unknown, node: FunctionNode, what: Part): Init {
     const outer = this.touchesLate;
     this.touchesLate = false;
+    this.looking = node;
     try {
-      this.looking = node;
-      serialize(value, this.hooks, what);
+      this.orExplain(
+        () => serialize(value, this.hooks, what.name),
+        (error) => explained(error, this.sent, node.path, what),
+      );
       const late = this.touchesLate;
       this.values.push({ value, late });
-      return { kind: "value", index: this.values.length - 1, late };
-    } catch (error) {
-      throw this.explained(error, node, what);
+      const frozen = typeof value === "object" && value !== null && Object.isFrozen(value);
+      return { kind: "value", index: this.values.length - 1, late, frozen };
     } finally {
       this.touchesLate = outer;
     }
@@ -332,18 +323,12 @@ export class Graph {
   /** The function whose variable is being looked into. */
   private looking: FunctionNode | null = null;
 
-  /** The codec names the way to what cannot travel; this names the function, and the way to it. */
-  private explained(error: unknown, node: FunctionNode, what: string): unknown {
-    if (!(error instanceof SerializationError) || error.message.startsWith("Cannot send function")) return error;
-    const place = error.path.startsWith(what) ? error.path : what;
-    const reason = /as a value: (.*)$/s.exec(error.message)?.[1] ?? error.message;
-    const owner = node.path === this.rootName ? `its ${place}` : `${place} of '${node.fn.name || "a function"}'`;
-    const path = `${node.path} -> ${place}`;
-    const way = node.path === this.rootName ? "" : ` (${path})`;
-    return new SerializationError(`Cannot send function '${this.rootName}' as ${owner} cannot travel: ${reason}${way}`, {
-      path,
-      cause: error,
-    });
+  private orExplain<T>(run: () => T, explain: (error: unknown) => unknown): T {
+    try {
+      return run();
+    } catch (error) {
+      throw explain(error);
+    }
   }
 
   private orFail<T>(origin: ImportOrigin | null, run: () => T): T {
@@ -387,8 +372,7 @@ export class Graph {
     const reference = referenceTo(fn);
     if (reference !== undefined) return { kind: "reference", reference };
     const from = this.looking!;
-    const what = path();
-    const init = this.initOfFunction(fn, from, what, from.origin)!;
+    const init = this.initOfFunction(fn, from, { noun: "variable", name: path() }, from.origin)!;
     this.looking = from;
     return init;
   }
@@ -407,4 +391,11 @@ export class Graph {
     assertNoPrivateInstanceMembers(Class, path());
     return `local:${this.entryOf(Class, path)}`;
   }
+}
+
+/** Something of the same type, for a variable of which only the type is asked. */
+function placeholderOf(value: unknown): string {
+  if (typeof value === "function") return "() => {}";
+  if (typeof value === "object" && value !== null) return "{}";
+  return literalOf(value) ?? '""';
 }

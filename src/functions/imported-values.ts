@@ -5,10 +5,11 @@
 
 import { types } from "node:util";
 import { isInstalled, isSelfUrl, type Reference, referenceTo } from "./by-reference.ts";
+import type { ImportOrigin } from "./failures.ts";
 import type { FreeVariable } from "./free-variables.ts";
-import type { FunctionNode, ImportOrigin } from "./nodes.ts";
+import type { FunctionNode } from "./nodes.ts";
 import { resolveImport, resolveRequire } from "./resolve-specifier.ts";
-import { type ImportBinding, importsOf } from "./script-imports.ts";
+import { type ImportBinding, importOf } from "./script-imports.ts";
 import { baseUrlOf, pathOfUrl } from "./scripts.ts";
 import type { FoundVariable } from "./variables.ts";
 
@@ -35,7 +36,7 @@ export function importedReference(
   const { value } = found;
   if ((typeof value !== "object" && typeof value !== "function") || value === null) return undefined;
   const isNamespace = types.isModuleNamespaceObject(value);
-  const binding = isAtTop(node, found, variable.name) ? importsOf(node.script).get(variable.name) : undefined;
+  const binding = isAtTop(node, found, variable.name) ? importOf(node.script, variable.name) : undefined;
   if (binding === undefined) {
     if (!isNamespace || referenceTo(value) !== undefined) return undefined;
     return {

@@ -117,9 +117,20 @@ function withInternals<T>(fn: Function, use: (internals: Map<string, RemoteObjec
     );
     return use(new Map(internalProperties?.map(({ name, value }) => [name, value ?? {}])));
   } finally {
-    post("Runtime.releaseObjectGroup", { objectGroup });
+    // Each object handed out is kept until it is released; a batch of a few is as good as one.
+    if (++unreleased >= releaseBatch) releaseInspected();
     delete slots[slotSymbol];
   }
+}
+
+const releaseBatch = 16;
+let unreleased = 0;
+
+/** Lets go of the objects that the inspector keeps for us. */
+export function releaseInspected(): void {
+  if (unreleased === 0) return;
+  unreleased = 0;
+  post("Runtime.releaseObjectGroup", { objectGroup });
 }
 
 /** The live object behind an id of the protocol. */

@@ -1,19 +1,12 @@
 /** One function of a capture: its text, where it is, what it closes over. */
-import { SerializationError } from "../base/errors.ts";
-import { exportOf, isInstalled, type Reference } from "./by-reference.ts";
-import { isNative, textOf } from "./class-parts.ts";
+import { exportOf, isInstalled, type Reference, referenceToInternal } from "./by-reference.ts";
+import { computedNames, isNative, textOf } from "./class-parts.ts";
+import { type ImportOrigin, refusal, type Sent } from "./failures.ts";
 import { type FunctionText, readFunction } from "./free-variables.ts";
-import type { Init } from "./graph.ts";
 import { type BoundParts, type Inspected, inspectBound, inspectFunction } from "./inspect.ts";
-import { baseUrlOf, type Script, scriptOf } from "./scripts.ts";
+import type { Init } from "./module-plan.ts";
+import { knownScript, type Script, scriptOf } from "./scripts.ts";
 import { enclosesThis } from "./surroundings.ts";
-
-/** The import through which a function or value was reached: it could travel as that import instead. */
-export interface ImportOrigin {
-  readonly id: string;
-  readonly url: string;
-  readonly name: string;
-}
 
 export interface FunctionNode {
   readonly fn: Function;
@@ -32,24 +25,39 @@ export interface FunctionNode {
 
 const nowhere: Inspected = { scriptId: "", line: 0, column: 0, scopes: [] };
 
-/** Reads a function; throws a SerializationError for one that cannot stand alone. */
-export function readNode(fn: Function, path: string, rootName: string, origin: ImportOrigin | null): FunctionNode {
+/** Reads a function, or says where every process finds it; throws a SerializationError for one that cannot stand alone. */
+export function readFunctionNode(fn: Function, path: string, sent: Sent, origin: ImportOrigin | null): FunctionNode | Reference {
   const inspected = inspectFunction(fn);
-  if (inspected === undefined) return readBound(fn, path, rootName, origin);
+  if (inspected === undefined) return referenceToInternal(fn) ?? readBound(fn, path, sent, origin);
   const source = textOf(fn);
-  const script = scriptOf(inspected.scriptId, source, inspected.line, inspected.column);
-  if (script.url.startsWith("node:")) throw refusal(path, rootName, "is a function inside Node that no module exports");
+  const { scriptId, line, column } = inspected;
+  let script = knownScript(scriptId, source, line, column);
+  if (script === undefined) {
+    // Cheaper than to list all scripts.
+    const internal = referenceToInternal(fn);
+    if (internal !== undefined) return internal;
+    script = scriptOf(scriptId);
+  }
+  if (script.url.startsWith("node:")) {
+    const internal = referenceToInternal(fn);
+    if (internal === undefined) throw refusal(sent, path, "is a function inside Node that no module exports");
+    return internal;
+  }
+  if (isInstalled(script.url)) {
+    const reference = exportOf(fn, script, inspected);
+    if (reference !== undefined) return reference;
+  }
   let text: FunctionText;
   try {
     text = readFunction(source);
   } catch (error) {
     throw refusal(
+      sent,
       path,
-      rootName,
       `is not legal in strict code, which it becomes: ${(error as Error).message.replace(/ \(\d+:\d+\)$/, "")}`,
     );
   }
-  const node = {
+  const node: FunctionNode = {
     fn,
     path,
     origin,
@@ -58,41 +66,32 @@ export function readNode(fn: Function, path: string, rootName: string, origin: I
     bound: null,
     boundInits: [],
     script,
-    start: script.startOf(source, inspected.line, inspected.column),
+    start: script.startOf(source, line, column),
   };
-  refuseWhatIsOutside(node, rootName);
+  refuseWhatIsOutside(node, sent);
   return node;
 }
 
-function readBound(fn: Function, path: string, rootName: string, origin: ImportOrigin | null): FunctionNode {
+function readBound(fn: Function, path: string, sent: Sent, origin: ImportOrigin | null): FunctionNode {
   const bound = inspectBound(fn);
   if (bound === undefined)
-    throw refusal(path, rootName, isNative(fn) ? "is a native function that no module exports" : "cannot be inspected");
+    throw refusal(sent, path, isNative(fn) ? "is a native function that no module exports" : "cannot be inspected");
   return { fn, path, origin, inspected: nowhere, text: null, bound, boundInits: [], script: noScript, start: -1 };
 }
 
 const noScript = { url: "", text: "" } as Script;
 
-/** Where an installed package exports this function, so that it need not travel. */
-export function packageExport(node: FunctionNode): Reference | undefined {
-  if (node.bound !== null || !isInstalled(baseUrlOf(node.script))) return undefined;
-  return exportOf(node.fn, node.script, node.inspected);
-}
-
-function refuseWhatIsOutside(node: FunctionNode, rootName: string): void {
+function refuseWhatIsOutside(node: FunctionNode, sent: Sent): void {
   const { text, path } = node;
   if (text === null) return;
-  if (text.outerSuper.length > 0) throw refusal(path, rootName, "uses 'super', which belongs to the class or object around it");
-  if (text.outerNewTarget.length > 0) throw refusal(path, rootName, "uses 'new.target' of the function around it");
-  const member = text.outerPrivate;
-  if (member !== null) throw refusal(path, rootName, `uses the private member #${member} of the class around it`);
-  if (text.outerThis.length > 0 && enclosesThis(node.script, node.start)) {
-    throw refusal(path, rootName, "uses 'this' of the function around it; put what it needs into variables");
+  if (text.outerSuper.length > 0) throw refusal(sent, path, "uses 'super', which belongs to the class or object around it");
+  if (text.outerNewTarget.length > 0) throw refusal(sent, path, "uses 'new.target' of the function around it");
+  if (text.node.body?.type === "ClassBody" && computedNames(node.fn, text).some(({ key }) => key === null)) {
+    throw refusal(sent, path, "has a method with a computed name that is not in the class any more");
   }
-}
-
-export function refusal(path: string, rootName: string, reason: string): SerializationError {
-  const name = path === rootName ? "it" : `'${path.slice(path.lastIndexOf("-> ") + 3)}'`;
-  const way = path === rootName ? "" : ` (${path})`;
-  return new SerializationError(`Cannot send function '${rootName}' as ${name} ${reason}${way}`, { path });
+  const member = text.outerPrivate;
+  if (member !== null) throw refusal(sent, path, `uses the private member #${member} of the class around it`);
+  if (text.outerThis.length > 0 && enclosesThis(node.script, node.start)) {
+    throw refusal(sent, path, "uses 'this' of the function around it; put what it needs into variables");
+  }
 }

@@ -23,9 +23,11 @@ interface GeneratedModule {
 }
 
 interface Steps {
-  bind(values: readonly unknown[], dependencies: readonly unknown[]): void;
+  bind(values: readonly unknown[], dependencies: readonly unknown[], variables: readonly object[]): void;
   define(values: readonly unknown[], dependencies: readonly unknown[]): Function;
-  late(values: readonly unknown[], dependencies: readonly unknown[]): void;
+  late(values: readonly unknown[], dependencies: readonly unknown[], variables: readonly object[]): void;
+  /** Of a class: its variables, for those who share them. */
+  readonly variables?: object;
   table(dependencies: readonly unknown[]): readonly unknown[];
   references(): readonly (readonly [unknown, Reference])[];
 }
@@ -153,23 +155,32 @@ function define(loaded: Loaded, group: ReadonlyMap<string, Loaded>, context: Cap
   const dependencies = dependenciesOf(loaded, group);
   const holds: object[] = [];
   const values = decode(loaded, loaded.environment?.early, dependencies, context, holds);
-  loaded.steps.bind(values, dependencies);
+  loaded.steps.bind(values, dependencies, variablesOf(loaded, group));
   loaded.result = loaded.steps.define(values, dependencies);
-  heldBy.set(loaded, holds);
+  unfinished.set(loaded, { holds, values });
 }
 
-const heldBy = new WeakMap<Loaded, object[]>();
+/** What a class that is defined, and not complete yet, was defined with. */
+const unfinished = new WeakMap<Loaded, { readonly holds: object[]; readonly values: readonly unknown[] }>();
 
 function complete(loaded: Loaded, group: ReadonlyMap<string, Loaded>, context: CaptureContext): void {
   loaded.isComplete = true;
   const dependencies = dependenciesOf(loaded, group);
-  const holds = heldBy.get(loaded) ?? [];
-  loaded.steps!.late(decode(loaded, loaded.environment?.late, dependencies, context, holds), dependencies);
+  const { holds, values: early } = unfinished.get(loaded)!;
+  const late = decode(loaded, loaded.environment?.late, dependencies, context, holds);
+  const values = late.length === 0 ? early : late.map((value, at) => (value === undefined ? early[at] : value));
+  loaded.steps!.late(values, dependencies, variablesOf(loaded, group));
   noteKey(loaded.result!, loaded.key, holds);
 }
 
 function dependenciesOf(loaded: Loaded, group: ReadonlyMap<string, Loaded>): readonly unknown[] {
   return loaded.module.dependencies.map(({ key }) => group.get(key)!.result ?? undefined);
+}
+
+const noVariables: object = {};
+
+function variablesOf(loaded: Loaded, group: ReadonlyMap<string, Loaded>): readonly object[] {
+  return loaded.module.dependencies.map(({ key }) => group.get(key)!.steps?.variables ?? noVariables);
 }
 
 function decode(
@@ -195,6 +206,8 @@ function decode(
   return deserialize(bytes, hooks, isAligned ? "alias" : "copy") as readonly unknown[];
 }
 
+const boundParts = new WeakMap<Function, readonly [Function, unknown, ...unknown[]]>();
+
 /** What generated modules use. */
 const support = {
   symbol: symbolNamed,
@@ -216,7 +229,7 @@ const support = {
   },
   importer(base: string): unknown {
     const importer = (specifier: unknown, options?: ImportCallOptions): Promise<unknown> =>
-      import(resolveImport(String(specifier), base) ?? String(specifier), options);
+      import(resolveImport(String(specifier), base) ?? String(specifier), { with: options?.with });
     return noted(importer, { kind: "importer", base });
   },
   namespace: (members: readonly (readonly [string, unknown])[]): object =>
@@ -229,11 +242,15 @@ const support = {
   },
   accessor: (holder: object, name: string): PropertyDescriptor => Object.getOwnPropertyDescriptor(holder, name)!,
   /** A bound function exists before its parts do. */
-  bound(parts: () => readonly [Function, unknown, ...unknown[]]): Function {
-    return function (this: unknown, ...args: unknown[]): unknown {
-      const [target, self, ...bound] = parts();
-      return new.target ? Reflect.construct(target, [...bound, ...args]) : Reflect.apply(target, self, [...bound, ...args]);
+  bound(name: string): Function {
+    const bound = function (this: unknown, ...args: unknown[]): unknown {
+      const [target, self, ...first] = boundParts.get(bound)!;
+      return new.target ? Reflect.construct(target, [...first, ...args]) : Reflect.apply(target, self, [...first, ...args]);
     };
+    return support.named(bound, name);
+  },
+  setBound(bound: Function, parts: readonly [Function, unknown, ...unknown[]]): void {
+    boundParts.set(bound, parts);
   },
   property(owner: object, key: string | symbol, value: unknown, enumerable: boolean): void {
     const own = Object.getOwnPropertyDescriptor(owner, key);

@@ -29,6 +29,15 @@ interface Reference extends Use {
   readonly member: string | null;
   readonly whileDefined: boolean;
   readonly typeOf: boolean;
+  readonly assigned: boolean;
+}
+
+interface How {
+  readonly member?: string;
+  readonly shorthand?: boolean;
+  readonly typeOf?: boolean;
+  readonly assigned?: boolean;
+  readonly callee?: boolean;
 }
 
 /** How a node is walked. Nodes that are not listed have all their parts walked. */
@@ -53,8 +62,8 @@ const visits: Readonly<Record<string, (walker: Walker, node: any, scope: Names) 
   },
   BlockStatement: (walker, node, scope) => walker.visitAll(node.body, new Names(scope, false)),
   ForStatement: (walker, node, scope) => walker.visitParts(node, new Names(scope, false)),
-  ForInStatement: (walker, node, scope) => walker.visitParts(node, new Names(scope, false)),
-  ForOfStatement: (walker, node, scope) => walker.visitParts(node, new Names(scope, false)),
+  ForInStatement: (walker, node, scope) => walker.visitForEach(node, new Names(scope, false)),
+  ForOfStatement: (walker, node, scope) => walker.visitForEach(node, new Names(scope, false)),
   SwitchStatement: (walker, node, scope) => {
     walker.visit(node.discriminant, scope);
     walker.visitAll(node.cases, new Names(scope, false));
@@ -75,6 +84,21 @@ const visits: Readonly<Record<string, (walker: Walker, node: any, scope: Names) 
   UnaryExpression: (walker, node, scope) => {
     if (node.operator === "typeof" && node.argument.type === "Identifier") walker.refer(node.argument, scope, { typeOf: true });
     else walker.visit(node.argument, scope);
+  },
+  AssignmentExpression: (walker, node, scope) => {
+    walker.visitTarget(node.left, scope);
+    walker.visit(node.right, scope);
+  },
+  UpdateExpression: (walker, node, scope) => walker.visitTarget(node.argument, scope),
+  CallExpression: (walker, node, scope) => {
+    if (node.callee.type === "Identifier") walker.refer(node.callee, scope, { callee: true });
+    else walker.visit(node.callee, scope);
+    walker.visitAll(node.arguments, scope);
+  },
+  TaggedTemplateExpression: (walker, node, scope) => {
+    if (node.tag.type === "Identifier") walker.refer(node.tag, scope, { callee: true });
+    else walker.visit(node.tag, scope);
+    walker.visit(node.quasi, scope);
   },
   ImportExpression: (walker, node, scope) => {
     walker.importCalls.push(walker.span(node, "import".length));
@@ -117,14 +141,16 @@ export class Walker {
       if (scope !== null) continue;
       let variable = free.get(reference.name);
       if (variable === undefined) {
-        variable = { name: reference.name, uses: [], members: new Set(), whileDefined: false, onlyTypeof: true };
+        variable = { name: reference.name, uses: [], members: new Set(), whileDefined: false, assigned: false, onlyTypeof: true };
         free.set(reference.name, variable);
       }
-      variable.uses.push({ start: reference.start, end: reference.end, shorthand: reference.shorthand });
+      const { start, end, shorthand, callee } = reference;
+      variable.uses.push({ start, end, shorthand, callee });
       if (reference.member === null) {
         if (!reference.typeOf) variable.members = null;
       } else variable.members?.add(reference.member);
       variable.whileDefined ||= reference.whileDefined;
+      variable.assigned ||= reference.assigned;
       variable.onlyTypeof &&= reference.typeOf;
     }
     return free;
@@ -135,11 +161,21 @@ export class Walker {
     return { start, end: start + length };
   }
 
-  refer(node: any, scope: Names, how: { member?: string; shorthand?: boolean; typeOf?: boolean } = {}): void {
-    const { member = null, shorthand = false, typeOf = false } = how;
+  refer(node: any, scope: Names, how: How = {}): void {
+    const { member = null, shorthand = false, typeOf = false, assigned = false, callee = false } = how;
     this.identifiers.add(node.name);
     const whileDefined = this.deferred === 0;
-    this.references.push({ ...this.span(node), name: node.name, scope, member, shorthand, typeOf, whileDefined });
+    this.references.push({
+      ...this.span(node),
+      name: node.name,
+      scope,
+      member,
+      shorthand,
+      typeOf,
+      assigned,
+      callee,
+      whileDefined,
+    });
   }
 
   declare(name: string, scope: Names): void {
@@ -179,6 +215,41 @@ export class Walker {
   noteMeta(node: any): void {
     if (node.meta.name === "import") this.importMeta.push(this.span(node));
     else if (this.ownThis === 0) this.outerNewTarget.push(this.span(node));
+  }
+
+  visitForEach(node: any, scope: Names): void {
+    if (node.left.type === "VariableDeclaration") this.visit(node.left, scope);
+    else this.visitTarget(node.left, scope);
+    this.visit(node.right, scope);
+    this.visit(node.body, scope);
+  }
+
+  /** What is assigned to: a variable, a property, or a pattern of them. */
+  visitTarget(node: any, scope: Names, shorthand = false): void {
+    switch (node?.type) {
+      case "Identifier":
+        this.refer(node, scope, { assigned: true, shorthand });
+        break;
+      case "ObjectPattern":
+        for (const property of node.properties) {
+          if (property.computed) this.visit(property.key, scope);
+          if (property.type === "RestElement") this.visitTarget(property.argument, scope);
+          else this.visitTarget(property.value, scope, property.shorthand);
+        }
+        break;
+      case "ArrayPattern":
+        for (const element of node.elements) this.visitTarget(element, scope);
+        break;
+      case "AssignmentPattern":
+        this.visitTarget(node.left, scope, shorthand);
+        this.visit(node.right, scope);
+        break;
+      case "RestElement":
+        this.visitTarget(node.argument, scope);
+        break;
+      default:
+        this.visit(node, scope);
+    }
   }
 
   visitMember(node: any, scope: Names): void {
@@ -231,7 +302,8 @@ export class Walker {
     if (this.depth > 0) this.visit(node.superClass, inner);
     this.depth++;
     for (const member of node.body.body) {
-      if (member.computed) this.visit(member.key, inner);
+      // Computed names of the root's methods are taken from the class as it is, like its base.
+      if (member.computed && (this.depth > 1 || member.type !== "MethodDefinition")) this.visit(member.key, inner);
       if (member.type === "MethodDefinition") this.visitMethod(member.value, inner);
       else this.visitInitialiser(member, new Names(inner, true));
     }

@@ -18,7 +18,7 @@ export interface ImportBinding {
 
 const read = new WeakMap<Script, Map<string, ImportBinding>>();
 
-export function importsOf(script: Script): ReadonlyMap<string, ImportBinding> {
+function importsOf(script: Script): ReadonlyMap<string, ImportBinding> {
   let bindings = read.get(script);
   if (bindings === undefined) {
     bindings = new Map();
@@ -26,6 +26,19 @@ export function importsOf(script: Script): ReadonlyMap<string, ImportBinding> {
     read.set(script, bindings);
   }
   return bindings;
+}
+
+/** The import binding of that name in a script, if it is one. */
+export function importOf(script: Script, name: string): ImportBinding | undefined {
+  return read.has(script) || mayBeImport(script.text, name) ? importsOf(script).get(name) : undefined;
+}
+
+/** Spares most scripts the parser: true when the name stands near an import. */
+function mayBeImport(text: string, name: string): boolean {
+  const word = name.replaceAll("$", "\\$");
+  return new RegExp(
+    `\\bimport\\b[^;'"\`]*?[\\s{,*]${word}[\\s},]|[\\s{,:]${word}[\\s},=][^;]{0,500}?(require|import|__toESM|__import)`,
+  ).test(text);
 }
 
 /** Statements at the top level of a script, or of the function that a test runner wrapped around it. */

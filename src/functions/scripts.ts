@@ -72,14 +72,19 @@ export function noteScriptFile(path: string): void {
   if (!candidates.has(path)) candidates.set(path, null);
 }
 
-/** The script a function is in. `text` and the position say what is found where. */
-export function scriptOf(scriptId: string, functionText: string, line: number, column: number): Script {
-  const known = scripts.get(scriptId) ?? candidateFor(functionText, line, column);
-  if (known !== undefined) {
-    scripts.set(scriptId, known);
-    return known;
+/** The script a function is in, if it was met before or is a file noted here: `functionText` stands at that position of it. */
+export function knownScript(scriptId: string, functionText: string, line: number, column: number): Script | undefined {
+  let script = scripts.get(scriptId);
+  if (script === undefined) {
+    script = candidateFor(functionText, line, column);
+    if (script !== undefined) scripts.set(scriptId, script);
   }
-  listScripts();
+  return script;
+}
+
+/** The script of that id. */
+export function scriptOf(scriptId: string): Script {
+  if (!scripts.has(scriptId)) listScripts();
   const found = scripts.get(scriptId);
   if (found === undefined) throw new Error(`Cannot find the source of a function: there is no script ${scriptId}`);
   return found;
@@ -178,7 +183,17 @@ function startsOfLines(text: string): number[] {
 
 /** The user's file a script is, as a URL that specifiers can be resolved against. */
 export function baseUrlOf(script: Script): string {
-  const { url } = script;
+  let base = bases.get(script.url);
+  if (base === undefined) {
+    base = baseOf(script.url);
+    bases.set(script.url, base);
+  }
+  return base;
+}
+
+const bases = new Map<string, string>();
+
+function baseOf(url: string): string {
   if (url.startsWith("file:") || url.startsWith("node:") || url.startsWith("data:")) return url.split("?")[0];
   if (url.startsWith("/") || /^[A-Za-z]:[\\/]/.test(url)) return pathToFileURL(url).href;
   return new URL("[eval]", pathToFileURL(`${process.cwd()}/`)).href;

@@ -47,7 +47,7 @@ function mapFrame(line: string): string | undefined {
   const beyond = isVerbatim(path) ? Number(column) - 1 - (original.generatedColumn ?? 0) : 0;
   const source = original.originalSource.startsWith("file:") ? fileURLToPath(original.originalSource) : original.originalSource;
   const where = `${source}:${(original.originalLine ?? 0) + 1}:${(original.originalColumn ?? 0) + 1 + beyond}`;
-  return name === undefined ? `${prefix}${where}` : `${prefix}${cleanName(name)} (${where})`;
+  return name === undefined || /^\$f\d+$/.test(name) ? `${prefix}${where}` : `${prefix}${cleanName(name)} (${where})`;
 }
 
 /** `Object.load` where the function was the value of a property only to get its name. */

@@ -38,10 +38,11 @@ export function findVariable(node: FunctionNode, variable: FreeVariable): FoundV
 function loaderOf(node: FunctionNode, name: string, value: unknown): Reference | undefined {
   if (name === "__vite_ssr_dynamic_import__") return { kind: "importer", base: baseUrlOf(node.script) };
   if (name === "__vite_ssr_import_meta__") return { kind: "meta", base: baseUrlOf(node.script) };
-  if (typeof value !== "function" || referenceTo(value) !== undefined) return undefined;
+  if (typeof value !== "function") return undefined;
   const { resolve, cache, extensions } = value as unknown as Record<string, unknown>;
   const isRequire = typeof resolve === "function" && typeof cache === "object" && typeof extensions === "object";
-  return isRequire ? { kind: "require function", base: baseUrlOf(node.script) } : undefined;
+  if (!isRequire || referenceTo(value) !== undefined) return undefined;
+  return { kind: "require function", base: baseUrlOf(node.script) };
 }
 
 /**
