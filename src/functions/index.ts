@@ -3,6 +3,7 @@ export { registerSelfExports } from "./by-reference.ts";
 export { capture } from "./capture.ts";
 export { assertNoPrivateInstanceMembers } from "./class-parts.ts";
 export { keyOf } from "./identity.ts";
+export { displayName } from "./inferred-name.ts";
 export { revive } from "./revive.ts";
 export { listScripts } from "./scripts.ts";
 export { mapStack } from "./stack.ts";

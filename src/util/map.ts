@@ -1,6 +1,6 @@
 /** `map`: a function over a stream of any length, run by the cluster, in bounded memory. */
 import { cancel, clusterResources, get, type ObjectRef, type RemoteFunction, remote, TaskError } from "../index.ts";
-import { remoteSpecOf } from "../runtime/owner/remote-function.ts";
+import { nameOf, remoteSpecOf } from "../runtime/owner/remote-function.ts";
 import { boundedStream, type Flight, type Landing } from "./bounded-stream.ts";
 import { type ProgressBar, progress } from "./progress.ts";
 
@@ -81,7 +81,7 @@ function launcherOfChunks<T, R>(fn: ((item: T) => R) | RemoteFunction<[T], R>): 
   if (spec === undefined || spec.fn === null) {
     throw new TypeError("Cannot map a remote function that came from another process in chunks: leave chunkSize at 1");
   }
-  const task = remote(chunkOf(spec.fn as (item: T) => R), { ...spec.options, name: spec.name });
+  const task = remote(chunkOf(spec.fn as (item: T) => R), { ...spec.options, name: nameOf(spec) });
   return (items) => {
     const ref = task.remote(...items) as ObjectRef<Awaited<R>[]>;
     return { landing: get(ref).then((values) => ({ values }), landingOfFailedChunk<Awaited<R>>), cancel: () => giveUp(ref) };

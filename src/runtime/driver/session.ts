@@ -33,6 +33,7 @@ export function openSession(options: InitOptions): DriverSession {
     namespace: options.namespace ?? "default",
     runtimeEnv: (options.runtimeEnv ?? null) as RuntimeEnvSpec | null,
     logToDriver: options.logToDriver ?? true,
+    jobId: local.jobId,
   });
   adoptRuntime(runtime);
   const notices = new Notices(runtime);

@@ -1,5 +1,6 @@
 /** Actor classes: what `remote(Class)` gives. */
 import type { ActorClass, ActorOptions } from "../../api/types.ts";
+import { displayName } from "../../functions/index.ts";
 import { checkActorOptions } from "./options.ts";
 import { theRuntime } from "./remote-function.ts";
 
@@ -36,7 +37,7 @@ export function makeActorClass(spec: ActorClassSpec): ActorClass<any, any> {
 /** `remote(Class, options)`. */
 export function remoteOfClass(Class: Function, options: ActorOptions): ActorClass<any, any> {
   checkActorOptions(options);
-  return makeActorClass({ Class, key: null, name: Class.name || "anonymous", options, methods: null, hasAsync: null });
+  return makeActorClass({ Class, key: null, name: displayName(Class), options, methods: null, hasAsync: null });
 }
 
 export function actorClassSpecOf(value: unknown): ActorClassSpec | undefined {

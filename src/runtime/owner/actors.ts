@@ -8,6 +8,7 @@ import {
   ActorUnschedulableError,
   PendingCallsLimitExceededError,
   RuntimeEnvSetupError,
+  TaskError,
 } from "../../base/errors.ts";
 import { type ActorId, newActorId, type WorkerId } from "../../base/ids.ts";
 import type { MethodOptions } from "../../api/types.ts";
@@ -386,7 +387,8 @@ export class Actors {
     const message = view.deathMessage ?? "it has ended";
     if (view.deathReason === "unschedulable") return new ActorUnschedulableError(`Cannot place actor ${client.className}: ${message}`, fields);
     if (view.deathReason === "runtime env failed") return new RuntimeEnvSetupError(`Cannot start actor ${client.className}: ${message}`, {});
-    const cause = view.deathCause == null ? undefined : this.runtime.values.decode(view.deathCause);
+    const decoded = view.deathCause == null ? undefined : this.runtime.values.decode(view.deathCause);
+    const cause = decoded instanceof TaskError ? decoded.cause : decoded;
     return new ActorDiedError(`Cannot call actor ${client.className} (${client.remoteId}): ${message}`, {
       ...fields,
       reason: (view.deathReason ?? "exited") as ActorDeathReason,

@@ -1,5 +1,6 @@
 /** Remote functions: what `remote(fn)` gives, and how it travels inside other functions and values. */
 import type { RemoteFunction, TaskOptions } from "../../api/types.ts";
+import { displayName } from "../../functions/index.ts";
 import type { ObjectRecord } from "../../core/object-record.ts";
 import type { LocalDefinition } from "../../core/task-record.ts";
 import type { WireRef } from "../../wire/messages.ts";
@@ -12,7 +13,8 @@ export interface RemoteSpec {
   /** Null in a process that knows the function only by key until it is loaded. */
   readonly fn: Function | null;
   readonly key: string | null;
-  readonly name: string;
+  /** As given by the options or by another process; null: the function's own. */
+  readonly givenName: string | null;
   readonly isGenerator: boolean;
   readonly options: TaskOptions;
   /** The definition under which the current session submits it. */
@@ -20,6 +22,11 @@ export interface RemoteSpec {
 }
 
 const specs = new WeakMap<object, RemoteSpec>();
+
+/** The name for people: in errors, logs and listings. */
+export function nameOf(spec: RemoteSpec): string {
+  return spec.givenName ?? (spec.fn === null ? "anonymous" : displayName(spec.fn));
+}
 
 /** Gives the session to submit to, starting a local one if there is none; set by the API layer. */
 let currentRuntime: () => Runtime = () => {
@@ -32,15 +39,16 @@ export const theRuntime = (): Runtime => currentRuntime();
 
 export function makeRemoteFunction(spec: RemoteSpec): RemoteFunction<any, any, any> {
   const call = (..._args: unknown[]): never => {
-    throw new TypeError(`Cannot call remote function '${spec.name}' directly: use .remote(), e.g. ${spec.name}.remote(...)`);
+    const name = nameOf(spec);
+    throw new TypeError(`Cannot call remote function '${name}' directly: use .remote(), e.g. ${name}.remote(...)`);
   };
-  Object.defineProperty(call, "name", { value: spec.name });
+  Object.defineProperty(call, "name", { get: () => nameOf(spec) });
   const remote = Object.assign(call, {
     remote: (...args: unknown[]) => currentRuntime().tasks.submit(spec, args),
     options: (options: TaskOptions) => {
       checkTaskOptions(options);
       checkStreaming(spec, options);
-      return makeRemoteFunction({ ...spec, name: options.name ?? spec.name, options: { ...spec.options, ...options }, definition: null });
+      return makeRemoteFunction({ ...spec, givenName: options.name ?? spec.givenName, options: { ...spec.options, ...options }, definition: null });
     },
   });
   specs.set(remote, spec);
@@ -49,7 +57,7 @@ export function makeRemoteFunction(spec: RemoteSpec): RemoteFunction<any, any, a
 
 function checkStreaming(spec: RemoteSpec, options: TaskOptions): void {
   if (options.numReturns === "streaming" && !spec.isGenerator) {
-    throw new TypeError(`Cannot use numReturns "streaming" for '${spec.name}': it is not a generator function`);
+    throw new TypeError(`Cannot use numReturns "streaming" for '${nameOf(spec)}': it is not a generator function`);
   }
 }
 
@@ -60,7 +68,7 @@ export function remoteOfFunction(fn: Function, options: TaskOptions): RemoteFunc
   const spec: RemoteSpec = {
     fn,
     key: null,
-    name: options.name ?? (fn.name || "anonymous"),
+    givenName: options.name ?? null,
     isGenerator: kind.endsWith("GeneratorFunction"),
     options,
     definition: null,
@@ -81,7 +89,7 @@ export function remoteToWire(value: Function, runtime: Runtime, noteRef: (record
   if (spec !== undefined) {
     const key = spec.key ?? runtime.functions.capture(spec.fn as Function).key;
     const refs = spec.fn === null ? [] : runtime.functions.holdsOf(spec.fn).map(noteRef);
-    return ["function", key, spec.name, spec.isGenerator, wireOptions(spec.options), refs];
+    return ["function", key, nameOf(spec), spec.isGenerator, wireOptions(spec.options), refs];
   }
   const actor = actorClassSpecOf(value);
   if (actor === undefined) return undefined;
@@ -110,7 +118,7 @@ export function retryNames(retry: TaskOptions["retryExceptions"]): boolean | str
 
 export function remoteFromWire(data: unknown, runtime: Runtime): unknown {
   const [what, key, name, isGenerator, options] = data as RemoteWire;
-  if (what === "function") return makeRemoteFunction({ fn: runtime.functions.peek(key) ?? null, key, name, isGenerator, options: options as TaskOptions, definition: null });
+  if (what === "function") return makeRemoteFunction({ fn: runtime.functions.peek(key) ?? null, key, givenName: name, isGenerator, options: options as TaskOptions, definition: null });
   const { options: actorOptions, methods, hasAsync } = options as { options: object; methods: Record<string, string>; hasAsync: boolean };
   return makeActorClass({ Class: runtime.functions.peek(key) ?? null, key, name, options: actorOptions, methods, hasAsync });
 }

@@ -38,6 +38,8 @@ export interface RuntimeConfig {
   readonly namespace: string;
   readonly runtimeEnv: RuntimeEnvSpec | null;
   readonly logToDriver: boolean;
+  /** The job this process belongs to; known before the daemon answers. */
+  readonly jobId: JobId;
 }
 
 /** What only a worker does with what arrives. */
@@ -113,7 +115,7 @@ export class Runtime {
   }
 
   get jobId(): JobId {
-    return (this.welcome?.jobId ?? "") as JobId;
+    return this.welcome?.jobId ?? this.config.jobId;
   }
 
   get namespace(): string {

@@ -13,7 +13,7 @@ import { captureArgs, wireArgs } from "./arguments.ts";
 import { ObjectRef } from "./object-ref.ts";
 import { ObjectRefGenerator } from "./object-ref-generator.ts";
 import { mergeRuntimeEnv, resourcesOf, schedulingSpec } from "./options.ts";
-import { type RemoteSpec, retryNames } from "./remote-function.ts";
+import { nameOf, type RemoteSpec, retryNames } from "./remote-function.ts";
 import type { Runtime } from "./runtime.ts";
 import { currentTask } from "./task-context.ts";
 
@@ -103,14 +103,15 @@ export class Tasks {
     const { runtime } = this;
     const key = spec.key ?? runtime.functions.capture(spec.fn as Function).key;
     const { options } = spec;
+    const name = nameOf(spec);
     const maxRetries = options.maxRetries ?? 3;
     const resources = resourcesOf(options, 1);
-    const scheduling = schedulingSpec(options, resources, spec.name, { runtimeEnv: mergeRuntimeEnv(runtime.config.runtimeEnv, undefined), strategy: inherited }, maxRetries !== 0);
+    const scheduling = schedulingSpec(options, resources, name, { runtimeEnv: mergeRuntimeEnv(runtime.config.runtimeEnv, undefined), strategy: inherited }, maxRetries !== 0);
     const group = scheduling.strategy.kind === "group" ? { groupId: scheduling.strategy.groupId, captureChildTasks: scheduling.strategy.captureChildTasks } : null;
     const local = this.define(
       {
         functionKey: key,
-        name: spec.name,
+        name,
         numReturns: options.numReturns === "streaming" ? -1 : (options.numReturns ?? (spec.isGenerator ? -1 : 1)),
         maxCalls: options.maxCalls ?? 0,
         generatorBackpressure: options.generatorBackpressure ?? -1,

@@ -34,11 +34,12 @@ const runtime = new Runtime({
   namespace: config.namespace,
   runtimeEnv: config.runtimeEnv,
   logToDriver: false,
+  jobId: config.jobId,
 });
 const executor = new Executor(runtime);
 adoptRuntime(runtime);
 provideRuntime(() => runtime);
-nameOutput(() => currentTask()?.definition.name ?? executor.actor.spec?.className ?? null);
+nameOutput(() => executor.actor.spec?.className ?? currentTask()?.definition.name ?? null);
 
 // Without its daemon a worker has no purpose, and nobody would end it.
 runtime.onDaemonLost = () => process.exit(1);
