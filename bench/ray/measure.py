@@ -1,7 +1,7 @@
 """The process that measures Ray: runs one benchmark in a Ray session of its own and prints an outcome as ../measurement.ts describes.
 
-The benchmarks are those of ray_perf.py (`ray microbenchmark`), with its actors and tasks; the method is that of its `timeit`, without the ten
-seconds of sleep. Where Shoal has a benchmark that Ray's set does not have, its Python form is here too.
+The benchmarks, actors and tasks are those of ray_perf.py (`ray microbenchmark`, Ray 2.58), written out here because that module imports grpc, which
+a plain `pip install ray` does not bring; the method is that of its `timeit`, without the ten seconds of sleep. Where Shoal has a benchmark that Ray's set does not have, its Python form is here too.
 
     PYTHON measure.py small|large NAME
 """
@@ -15,13 +15,6 @@ import time
 
 import numpy as np
 import ray
-from ray._private.ray_perf import (
-    Actor,
-    AsyncActor,
-    Client,
-    create_object_containing_ref,
-    small_value,
-)
 
 SMALL = sys.argv[1] == "small"
 WARM_UP_S, RUN_S, RUN_COUNT = (0, 0, 1) if SMALL else (1, 2, 4)
@@ -61,6 +54,56 @@ def durations(fn, count):
         if i >= warm_ups:
             times.append((time.perf_counter() - start) * 1000)
     return times
+
+
+@ray.remote
+def small_value():
+    return b"ok"
+
+
+@ray.remote(num_cpus=0)
+class Actor:
+    def small_value(self):
+        return b"ok"
+
+    def small_value_arg(self, x):
+        return b"ok"
+
+    def small_value_batch(self, n):
+        ray.get([small_value.remote() for _ in range(n)])
+
+
+@ray.remote
+class AsyncActor:
+    async def small_value(self):
+        return b"ok"
+
+    async def small_value_with_arg(self, x):
+        return b"ok"
+
+
+@ray.remote(num_cpus=0)
+class Client:
+    def __init__(self, servers):
+        self.servers = servers if isinstance(servers, list) else [servers]
+
+    def small_value_batch(self, n):
+        results = []
+        for s in self.servers:
+            results.extend([s.small_value.remote() for _ in range(n)])
+        ray.get(results)
+
+    def small_value_batch_arg(self, n):
+        x = ray.put(0)
+        results = []
+        for s in self.servers:
+            results.extend([s.small_value_arg.remote(x) for _ in range(n)])
+        ray.get(results)
+
+
+@ray.remote
+def create_object_containing_ref(n):
+    return [ray.put(1) for _ in range(n)]
 
 
 @ray.remote
@@ -137,7 +180,7 @@ def tasks_and_get_batch():
 
 
 def get_containing_refs():
-    obj = create_object_containing_ref.remote()
+    obj = create_object_containing_ref.remote(size(10000, 100))
     return rate(lambda: ray.get(obj))
 
 
