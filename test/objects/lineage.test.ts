@@ -9,16 +9,25 @@ import { rejection } from "../support/wait-for.ts";
 const session = useSession();
 
 const bytes = 3_000_000;
-const make = shoal.remote(async (tally: Tally, name: string, mark: number) => {
-  await shoal.get(tally.add.remote(name));
-  return new Uint8Array(3_000_000).fill(mark);
-});
-const plusOne = shoal.remote(async (tally: Tally, name: string, array: Uint8Array) => {
-  await shoal.get(tally.add.remote(name));
-  return array.map((x) => x + 1);
-});
+const make = shoal.remote(
+  async (tally: Tally, name: string, mark: number) => {
+    await shoal.get(tally.add.remote(name));
+    return new Uint8Array(3_000_000).fill(mark);
+  },
+  { maxCalls: 1 },
+);
+const plusOne = shoal.remote(
+  async (tally: Tally, name: string, array: Uint8Array) => {
+    await shoal.get(tally.add.remote(name));
+    return array.map((x) => x + 1);
+  },
+  { maxCalls: 1 },
+);
 
 const runs = (tally: Tally, name: string) => shoal.get(tally.count.remote(name));
+
+/** In a process of its own each time: a process that has read or written an object may still have it mapped when its file is gone. */
+const firstOf = shoal.remote((array: Uint8Array) => array[0], { maxCalls: 1 });
 
 /** Loses every stored object but those in `kept`: the files go, as if somebody had cleaned /dev/shm. */
 function lose(kept: readonly string[] = []): void {
@@ -99,9 +108,9 @@ describe("a lost large result", () => {
     const ref = make.options({ maxRetries: 1 }).remote(tally, "make", 1);
     await settled(ref);
     lose();
-    expect((await shoal.get(ref))[0]).toBe(1);
+    expect(await shoal.get(firstOf.remote(ref))).toBe(1);
     lose();
-    const error = await rejection<shoal.ObjectReconstructionFailedError>(shoal.get(ref));
+    const error = await rejection<shoal.ObjectReconstructionFailedError>(shoal.get(firstOf.remote(ref)));
     expect(error).toBeInstanceOf(shoal.ObjectReconstructionFailedError);
     expect(error).toBeInstanceOf(shoal.ObjectLostError);
     expect(error.reason).toMatch(/retr/i);

@@ -34,10 +34,14 @@ export async function untilSpilled(session: Session, bytes: number): Promise<voi
   await waitFor("the large object to be spilled", () => filesOfAtLeast(bytes, session).spilled.length > 0);
 }
 
-/** Resolves when the session has no object of `bytes` any more, neither in memory nor on disk. Collects garbage here and in workers meanwhile. */
+/**
+ * Resolves when the session has no object of `bytes` any more, neither in memory nor on disk. Collects garbage here and in workers meanwhile,
+ * and fills the store to where its daemon asks all processes to collect: an idle worker would keep its last refs until it runs again.
+ */
 export async function untilFreed(session: Session, bytes: number, what: string): Promise<void> {
   await waitFor(what, async () => {
     await collectEverywhere();
+    disposeAll(fill(6 * smallBytes));
     const { shm, spilled } = filesOfAtLeast(bytes, session);
     return shm.length + spilled.length === 0;
   });
