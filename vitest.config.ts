@@ -8,7 +8,13 @@ import { defineConfig } from "vitest/config";
 const dist = (name: string) => fileURLToPath(new URL(`./dist/${name}.js`, import.meta.url));
 
 export default defineConfig({
-  resolve: { alias: [{ find: /^shoal$/, replacement: dist("index") }, { find: /^shoal\/util$/, replacement: dist("util") }, { find: /^shoal\/testing$/, replacement: dist("testing") }] },
+  resolve: {
+    alias: [
+      { find: /^shoal$/, replacement: dist("index") },
+      { find: /^shoal\/util$/, replacement: dist("util") },
+      { find: /^shoal\/testing$/, replacement: dist("testing") },
+    ],
+  },
   test: {
     include: ["src/**/*.test.ts", "test/**/*.test.ts", "sim/**/*.test.ts"],
     server: { deps: { external: [/\/dist\/.*\.js$/] } },

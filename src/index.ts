@@ -20,15 +20,26 @@ export {
   type NodeInfo,
   nodes,
   type RuntimeContext,
-  timeline,
   type TraceEvent,
+  timeline,
 } from "./api/context.ts";
 export { init, isInitialized, shutdown } from "./api/init.ts";
 export type { ClusterContext, InitOptions } from "./api/init-options.ts";
 export { cancel, get, put, wait } from "./api/objects.ts";
-export { getPlacementGroup, PlacementGroup, placementGroup, type PlacementGroupOptions, removePlacementGroup } from "./api/placement.ts";
+export {
+  getPlacementGroup,
+  PlacementGroup,
+  type PlacementGroupOptions,
+  placementGroup,
+  removePlacementGroup,
+} from "./api/placement.ts";
 export { remote } from "./api/remote.ts";
-export { type NodeAffinity, nodeAffinity, type PlacementGroupScheduling, placementGroupScheduling } from "./api/scheduling-strategies.ts";
+export {
+  type NodeAffinity,
+  nodeAffinity,
+  type PlacementGroupScheduling,
+  placementGroupScheduling,
+} from "./api/scheduling-strategies.ts";
 export type {
   ActorClass,
   ActorHandle,

@@ -8,7 +8,11 @@ test("the tree keeps its own rules", () => {
 
 test("the check sees what breaks a rule", () => {
   expect(layerOf("src/wire/frame.ts")).toBeLessThan(layerOf("src/core/ownership.ts"));
-  expect(findProblems([{ path: "src/core/bad.ts", text: 'import { readFileSync } from "node:fs";\nconst now = Date.now();\n' }])).toHaveLength(2);
+  expect(
+    findProblems([{ path: "src/core/bad.ts", text: 'import { readFileSync } from "node:fs";\nconst now = Date.now();\n' }]),
+  ).toHaveLength(2);
   expect(findProblems([{ path: "src/wire/bad.ts", text: 'import { init } from "../api/init.ts";\n' }])).toHaveLength(1);
-  expect(findProblems([{ path: "test/bad.test.ts", text: `await new Promise((resolve) => setTimeout(${"resolve"}, 500));\n` }])).toHaveLength(1);
+  expect(
+    findProblems([{ path: "test/bad.test.ts", text: `await new Promise((resolve) => setTimeout(${"resolve"}, 500));\n` }]),
+  ).toHaveLength(1);
 });

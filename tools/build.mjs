@@ -4,7 +4,7 @@
  * than every source.
  */
 import { spawnSync } from "node:child_process";
-import { existsSync, readdirSync, rmSync, statSync, writeFileSync, chmodSync } from "node:fs";
+import { chmodSync, existsSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
@@ -23,7 +23,11 @@ function newest(dir) {
 }
 
 if (process.argv.includes("--if-stale") && existsSync(stamp)) {
-  const sources = Math.max(newest(join(root, "src")), statSync(join(root, "package.json")).mtimeMs, statSync(fileURLToPath(import.meta.url)).mtimeMs);
+  const sources = Math.max(
+    newest(join(root, "src")),
+    statSync(join(root, "package.json")).mtimeMs,
+    statSync(fileURLToPath(import.meta.url)).mtimeMs,
+  );
   if (statSync(stamp).mtimeMs > sources) process.exit(0);
 }
 
@@ -52,7 +56,11 @@ await build({
   logLevel: "warning",
 });
 if (!process.argv.includes("--no-types")) {
-  const types = spawnSync(process.execPath, [join(root, "node_modules", "typescript", "bin", "tsc"), "-p", "tsconfig.build.json"], { cwd: root, stdio: "inherit" });
+  const types = spawnSync(
+    process.execPath,
+    [join(root, "node_modules", "typescript", "bin", "tsc"), "-p", "tsconfig.build.json"],
+    { cwd: root, stdio: "inherit" },
+  );
   if (types.status !== 0) process.exit(types.status ?? 1);
 }
 if (existsSync(join(root, "dist", "cli.js"))) chmodSync(join(root, "dist", "cli.js"), 0o755);

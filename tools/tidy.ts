@@ -12,7 +12,15 @@ interface SourceFile {
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 
 /** Folders from the bottom up; a file imports from its own layer and those below. Siblings of one row may use each other's types and hooks. */
-const layers: readonly (readonly string[])[] = [["src/base"], ["src/wire"], ["src/core", "src/values", "src/functions", "src/objects"], ["src/runtime"], ["src/api"], ["src/index.ts"], ["src/util", "src/testing", "src/cli"]];
+const layers: readonly (readonly string[])[] = [
+  ["src/base"],
+  ["src/wire"],
+  ["src/core", "src/values", "src/functions", "src/objects"],
+  ["src/runtime"],
+  ["src/api"],
+  ["src/index.ts"],
+  ["src/util", "src/testing", "src/cli"],
+];
 
 /** Types of the public API that the runtime takes as its input, and the location type that messages carry: types only, erased at build time. */
 const typesAllowed = /^src\/(api\/(types|init-options)|objects\/types)\.ts$/;
@@ -38,8 +46,17 @@ export function findProblems(files: readonly SourceFile[] = trackedFiles()): str
 }
 
 function trackedFiles(): SourceFile[] {
-  const paths = execFileSync("git", ["ls-files", "--cached", "--others", "--exclude-standard", "*.ts"], { cwd: root, encoding: "utf8" }).trim().split("\n");
-  return paths.filter((path) => /^(src|test|sim|bench|examples|tools)\//.test(path) && path !== "tools/tidy.ts" && path !== "test/tidy.test.ts").map((path) => ({ path, text: readFileSync(join(root, path), "utf8") }));
+  const paths = execFileSync("git", ["ls-files", "--cached", "--others", "--exclude-standard", "*.ts"], {
+    cwd: root,
+    encoding: "utf8",
+  })
+    .trim()
+    .split("\n");
+  return paths
+    .filter(
+      (path) => /^(src|test|sim|bench|examples|tools)\//.test(path) && path !== "tools/tidy.ts" && path !== "test/tidy.test.ts",
+    )
+    .map((path) => ({ path, text: readFileSync(join(root, path), "utf8") }));
 }
 
 function problemsOf(file: SourceFile): string[] {
@@ -69,7 +86,8 @@ function importProblems(file: SourceFile): string[] {
   for (const match of file.text.matchAll(/^(?:import|export)\s+(type\s)?[^;]*?from "(\.[^"]+)";/gms)) {
     const target = normalize(join(dirname(file.path), match[2])).replaceAll("\\", "/");
     const typeOnly = match[1] !== undefined;
-    if (layerOf(target) > own && !(typeOnly && typesAllowed.test(target)) && !allowedUp(file.path, target)) problems.push(`imports upward: ${target}`);
+    if (layerOf(target) > own && !(typeOnly && typesAllowed.test(target)) && !allowedUp(file.path, target))
+      problems.push(`imports upward: ${target}`);
   }
   return problems;
 }

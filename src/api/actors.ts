@@ -1,7 +1,7 @@
 /** Verbs on actors. */
 import { actorInternalsOf } from "../runtime/owner/actor-handle.ts";
-import { currentTask } from "../runtime/owner/task-context.ts";
 import { ExitActor } from "../runtime/owner/exit-actor.ts";
+import { currentTask } from "../runtime/owner/task-context.ts";
 import { runtimeNow } from "./init.ts";
 import type { ActorHandle } from "./types.ts";
 
@@ -12,7 +12,8 @@ import type { ActorHandle } from "./types.ts";
  * const counter = await shoal.getActor<Counter>("counter");
  */
 export function getActor<C>(name: string, options: { namespace?: string } = {}): Promise<ActorHandle<C>> {
-  if (typeof name !== "string" || name === "") return Promise.reject(new TypeError(`Cannot look up an actor named ${String(name)}: expected a non-empty string`));
+  if (typeof name !== "string" || name === "")
+    return Promise.reject(new TypeError(`Cannot look up an actor named ${String(name)}: expected a non-empty string`));
   return runtimeNow().actors.getByName(name, options.namespace);
 }
 
@@ -28,6 +29,7 @@ export async function kill<C>(actor: ActorHandle<C>, options: { noRestart?: bool
 /** Ends the actor whose method calls it, by its own will: it is not restarted, and what was called and not answered fails with ActorDiedError. */
 export function exitActor(): never {
   const task = currentTask();
-  if (task === null || task.actorId === null) throw new TypeError("Cannot exit the actor: exitActor() was not called inside an actor's method");
+  if (task === null || task.actorId === null)
+    throw new TypeError("Cannot exit the actor: exitActor() was not called inside an actor's method");
   throw new ExitActor("the actor exits");
 }

@@ -106,6 +106,11 @@ function traceEvent(event: TaskEvent): TraceEvent {
     dur: Math.max(0, event.endMs - event.startMs) * 1000,
     pid: `worker ${event.workerId}`,
     tid: `pid ${event.pid}`,
-    args: { taskId: event.taskId, attempt: event.attempt, state: event.state, ...(event.error === undefined ? {} : { error: event.error }) },
+    args: {
+      taskId: event.taskId,
+      attempt: event.attempt,
+      state: event.state,
+      ...(event.error === undefined ? {} : { error: event.error }),
+    },
   };
 }

@@ -1,12 +1,13 @@
 /** Starting and ending a session. */
-import { theRuntimeIfAny } from "../runtime/owner/the-runtime.ts";
-import { type DriverSession, openSession } from "../runtime/driver/session.ts";
-import type { Runtime } from "../runtime/owner/runtime.ts";
-import { provideRuntime } from "../runtime/owner/remote-function.ts";
+
 import { ClusterConnectionError } from "../base/errors.ts";
+import { type DriverSession, openSession } from "../runtime/driver/session.ts";
+import { provideRuntime } from "../runtime/owner/remote-function.ts";
+import type { Runtime } from "../runtime/owner/runtime.ts";
+import { theRuntimeIfAny } from "../runtime/owner/the-runtime.ts";
+import { checkInitOptions } from "./init-check.ts";
 import type { ClusterContext, InitOptions } from "./init-options.ts";
 import { registerSelf } from "./self.ts";
-import { checkInitOptions } from "./init-check.ts";
 
 let session: DriverSession | null = null;
 
@@ -27,7 +28,10 @@ export async function init(options: InitOptions = {}): Promise<ClusterContext> {
       await known.ready;
       return contextOf(known.runtime);
     }
-    throw new ClusterConnectionError("Cannot init twice: a session is running; call shutdown() first, or pass ignoreReinitError", {});
+    throw new ClusterConnectionError(
+      "Cannot init twice: a session is running; call shutdown() first, or pass ignoreReinitError",
+      {},
+    );
   }
   await session?.closed;
   registerSelf();

@@ -28,7 +28,10 @@ export function get<T>(ref: ObjectRef<T>, options?: GetOptions): Promise<T>;
  * @example
  * const [a, b] = await shoal.get([square.remote(2), square.remote(3)]);
  */
-export function get<const T extends readonly ObjectRef<any>[]>(refs: T, options?: GetOptions): Promise<{ -readonly [K in keyof T]: Value<T[K]> }>;
+export function get<const T extends readonly ObjectRef<any>[]>(
+  refs: T,
+  options?: GetOptions,
+): Promise<{ -readonly [K in keyof T]: Value<T[K]> }>;
 export function get(refs: ObjectRef<any> | readonly ObjectRef<any>[], options?: GetOptions): Promise<any> {
   try {
     const runtime = runtimeNow();
@@ -57,7 +60,9 @@ export async function wait<T>(
   const numReturns = options.numReturns ?? 1;
   if (refs.length === 0) return [[], []];
   if (!Number.isInteger(numReturns) || numReturns < 1 || numReturns > refs.length) {
-    throw new RangeError(`Cannot wait for ${numReturns} of ${refs.length} refs: numReturns must be an integer from 1 to their number`);
+    throw new RangeError(
+      `Cannot wait for ${numReturns} of ${refs.length} refs: numReturns must be an integer from 1 to their number`,
+    );
   }
   const runtime = runtimeNow();
   const records = recordsOf(refs, runtime, "wait for");
@@ -74,7 +79,10 @@ export async function wait<T>(
  * worker process is ended. Getting the ref rejects with TaskCancelledError. `recursive` (default) cancels the tasks it submitted as well. A finished
  * task is left alone. Rejects with TypeError for anything but a task's ref, and for `force` on an actor's call.
  */
-export async function cancel(ref: ObjectRef<any> | ObjectRefGenerator<any>, options: { force?: boolean; recursive?: boolean } = {}): Promise<void> {
+export async function cancel(
+  ref: ObjectRef<any> | ObjectRefGenerator<any>,
+  options: { force?: boolean; recursive?: boolean } = {},
+): Promise<void> {
   const runtime = runtimeNow();
   const force = options.force ?? false;
   const recursive = options.recursive ?? true;
@@ -104,7 +112,8 @@ function hasDuplicates(records: readonly ObjectRecord[]): boolean {
 }
 
 function checkTimeout(timeoutMs: unknown): void {
-  if (timeoutMs !== undefined && (typeof timeoutMs !== "number" || !(timeoutMs >= 0))) throw new RangeError(`Cannot wait ${String(timeoutMs)} ms: timeoutMs must be a number of at least 0`);
+  if (timeoutMs !== undefined && (typeof timeoutMs !== "number" || !(timeoutMs >= 0)))
+    throw new RangeError(`Cannot wait ${String(timeoutMs)} ms: timeoutMs must be a number of at least 0`);
 }
 
 function describe(value: unknown): string {

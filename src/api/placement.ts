@@ -26,24 +26,40 @@ export interface PlacementGroupOptions {
 export function placementGroup(bundles: Record<string, number>[], options: PlacementGroupOptions = {}): PlacementGroup {
   checkBundles(bundles);
   const strategy = options.strategy ?? "PACK";
-  if (!strategies.includes(strategy)) throw new TypeError(`Cannot use placement strategy ${String(strategy)}: the strategies are ${strategies.join(", ")}`);
-  if (options.lifetime !== undefined && options.lifetime !== "detached") throw new TypeError(`Cannot use ${String(options.lifetime)} as option 'lifetime': expected "detached"`);
+  if (!strategies.includes(strategy))
+    throw new TypeError(`Cannot use placement strategy ${String(strategy)}: the strategies are ${strategies.join(", ")}`);
+  if (options.lifetime !== undefined && options.lifetime !== "detached")
+    throw new TypeError(`Cannot use ${String(options.lifetime)} as option 'lifetime': expected "detached"`);
   const runtime = runtimeNow();
   runtime.assertOpen();
   const groupId = newPlacementGroupId();
   const group = new PlacementGroup(groupId, bundles, runtime);
   runtime.daemon
-    .request("createPlacementGroup", { groupId, bundles, strategy, name: options.name ?? null, detached: options.lifetime === "detached", jobId: runtime.jobId })
+    .request("createPlacementGroup", {
+      groupId,
+      bundles,
+      strategy,
+      name: options.name ?? null,
+      detached: options.lifetime === "detached",
+      jobId: runtime.jobId,
+    })
     .catch(() => {}); // ready() and wait() tell
   return group;
 }
 
 function checkBundles(bundles: Record<string, number>[]): void {
-  if (!Array.isArray(bundles) || bundles.length === 0) throw new TypeError("Cannot make a placement group without bundles: expected a non-empty array of resources");
+  if (!Array.isArray(bundles) || bundles.length === 0)
+    throw new TypeError("Cannot make a placement group without bundles: expected a non-empty array of resources");
   for (const bundle of bundles) {
     const amounts = Object.values(bundle ?? {});
-    if (amounts.length === 0 || !amounts.every((amount) => typeof amount === "number" && amount >= 0) || amounts.every((amount) => amount === 0)) {
-      throw new TypeError(`Cannot reserve the bundle ${JSON.stringify(bundle)}: expected resources with positive amounts, e.g. { CPU: 1 }`);
+    if (
+      amounts.length === 0 ||
+      !amounts.every((amount) => typeof amount === "number" && amount >= 0) ||
+      amounts.every((amount) => amount === 0)
+    ) {
+      throw new TypeError(
+        `Cannot reserve the bundle ${JSON.stringify(bundle)}: expected resources with positive amounts, e.g. { CPU: 1 }`,
+      );
     }
   }
 }

@@ -30,7 +30,8 @@ export function remote<A extends unknown[], R, const O extends TaskOptions = Tas
   options?: O,
 ): RemoteFunction<A, R, O extends { numReturns: infer N } ? N : undefined>;
 export function remote(target: Function | AnyClass, options: object = {}): unknown {
-  if (typeof target !== "function") throw new TypeError(`Cannot make ${target === null ? "null" : typeof target} remote: expected a function or a class`);
+  if (typeof target !== "function")
+    throw new TypeError(`Cannot make ${target === null ? "null" : typeof target} remote: expected a function or a class`);
   return isClass(target) ? remoteOfClass(target, options) : remoteOfFunction(target, options);
 }
 

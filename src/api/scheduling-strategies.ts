@@ -24,12 +24,16 @@ export interface PlacementGroupScheduling {
  * square.options({ schedulingStrategy: shoal.nodeAffinity(node.nodeId) }).remote(2);
  */
 export function nodeAffinity(nodeId: string, options: { soft?: boolean } = {}): NodeAffinity {
-  if (typeof nodeId !== "string" || nodeId === "") throw new TypeError(`Cannot use ${String(nodeId)} as a node id: expected a string from nodes()`);
+  if (typeof nodeId !== "string" || nodeId === "")
+    throw new TypeError(`Cannot use ${String(nodeId)} as a node id: expected a string from nodes()`);
   return { kind: "node", nodeId, soft: options.soft ?? false };
 }
 
 /** Runs a task or actor inside a placement group: in bundle `bundleIndex` (default -1: any). `captureChildTasks`: its own tasks too. */
-export function placementGroupScheduling(group: PlacementGroup, options: { bundleIndex?: number; captureChildTasks?: boolean } = {}): PlacementGroupScheduling {
+export function placementGroupScheduling(
+  group: PlacementGroup,
+  options: { bundleIndex?: number; captureChildTasks?: boolean } = {},
+): PlacementGroupScheduling {
   const bundleIndex = options.bundleIndex ?? -1;
   if (!Number.isInteger(bundleIndex) || bundleIndex < -1 || bundleIndex >= group.bundles.length) {
     throw new RangeError(`Cannot use ${bundleIndex} as a bundle index: the group has ${group.bundles.length} bundles`);

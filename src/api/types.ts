@@ -140,7 +140,9 @@ export interface ActorMethod<A extends readonly unknown[], R, N = undefined> {
  * A living actor: every method of the class, to be called with `.remote()`. Fields are not reachable from outside (`never`); they are not filtered
  * out, so that a class may hold a handle of its own kind.
  */
-export type ActorHandle<C> = { readonly [K in keyof C]: C[K] extends (...args: infer A) => infer R ? ActorMethod<A, R> : never } & {
+export type ActorHandle<C> = {
+  readonly [K in keyof C]: C[K] extends (...args: infer A) => infer R ? ActorMethod<A, R> : never;
+} & {
   /** Type-only mark. */
   readonly __actor?: C;
 };

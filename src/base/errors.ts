@@ -341,7 +341,9 @@ export class SerializationError extends TypeError {
   }
 }
 // Also an instance of ShoalError: single inheritance goes to TypeError, the brand gives the rest.
-Object.defineProperty(SerializationError, brands, { value: [Symbol.for("shoal.error.ShoalError"), Symbol.for("shoal.error.SerializationError")] });
+Object.defineProperty(SerializationError, brands, {
+  value: [Symbol.for("shoal.error.ShoalError"), Symbol.for("shoal.error.SerializationError")],
+});
 Object.defineProperty(SerializationError, Symbol.hasInstance, {
   value: (other: any) => (other?.constructor?.[brands] ?? []).includes(Symbol.for("shoal.error.SerializationError")),
 });

@@ -53,7 +53,16 @@ export type ActorClientEffect =
   | { readonly kind: "refuse"; readonly task: TaskRecord; readonly why: "dead" | "unavailable" };
 
 export function createActorClient(actorId: ActorId): ActorClientState {
-  return { actorId, state: "resolving", view: null, queue: new Fifo(), inFlight: new Set(), parked: [], incarnation: -1, effects: [] };
+  return {
+    actorId,
+    state: "resolving",
+    view: null,
+    queue: new Fifo(),
+    inFlight: new Set(),
+    parked: [],
+    incarnation: -1,
+    effects: [],
+  };
 }
 
 export function step(client: ActorClientState, event: ActorClientEvent): void {
@@ -150,7 +159,8 @@ function disconnected(client: ActorClientState, workerId: WorkerId): void {
 }
 
 function becomeRestarting(client: ActorClientState): void {
-  if (client.state === "connected" || client.state === "connecting") disconnected(client, (client.view as ActorView).workerId as WorkerId);
+  if (client.state === "connected" || client.state === "connecting")
+    disconnected(client, (client.view as ActorView).workerId as WorkerId);
   if (client.inFlight.size > 0) client.parked.push(...client.inFlight);
   client.inFlight.clear();
   client.state = "restarting";

@@ -17,7 +17,13 @@ export type OwnershipEvent =
   | { readonly kind: "hold"; readonly record: ObjectRecord }
   /** An ObjectRef was disposed or collected. */
   | { readonly kind: "drop"; readonly record: ObjectRecord }
-  | { readonly kind: "put"; readonly record: ObjectRecord; readonly value: WireValue; readonly location: Location | null; readonly contains: readonly ObjectRecord[] | null }
+  | {
+      readonly kind: "put";
+      readonly record: ObjectRecord;
+      readonly value: WireValue;
+      readonly location: Location | null;
+      readonly contains: readonly ObjectRecord[] | null;
+    }
   /** An object without a task came out as an error. */
   | { readonly kind: "failObject"; readonly record: ObjectRecord; readonly error: Uint8Array }
   | { readonly kind: "submit"; readonly task: TaskRecord }
@@ -25,20 +31,44 @@ export type OwnershipEvent =
   /** The worker gave it back unstarted. */
   | { readonly kind: "handedBack"; readonly task: TaskRecord }
   | { readonly kind: "replied"; readonly task: TaskRecord; readonly attempt: number; readonly returns: readonly ReturnValue[] }
-  | { readonly kind: "threw"; readonly task: TaskRecord; readonly attempt: number; readonly error: Uint8Array; readonly retry: boolean }
+  | {
+      readonly kind: "threw";
+      readonly task: TaskRecord;
+      readonly attempt: number;
+      readonly error: Uint8Array;
+      readonly retry: boolean;
+    }
   | { readonly kind: "crashed"; readonly task: TaskRecord; readonly cause: "crash" | "outOfMemory" | "bystander" }
   /** It fails for good with this error. */
   | { readonly kind: "fail"; readonly task: TaskRecord; readonly error: Uint8Array }
   | { readonly kind: "retryNow"; readonly task: TaskRecord }
-  | { readonly kind: "cancel"; readonly task: TaskRecord; readonly force: boolean; readonly recursive: boolean; readonly error: Uint8Array }
-  | { readonly kind: "item"; readonly task: TaskRecord; readonly attempt: number; readonly item: number; readonly value: ReturnValue }
+  | {
+      readonly kind: "cancel";
+      readonly task: TaskRecord;
+      readonly force: boolean;
+      readonly recursive: boolean;
+      readonly error: Uint8Array;
+    }
+  | {
+      readonly kind: "item";
+      readonly task: TaskRecord;
+      readonly attempt: number;
+      readonly item: number;
+      readonly value: ReturnValue;
+    }
   | { readonly kind: "takeItem"; readonly task: TaskRecord }
   /** The stream's consumer is gone. */
   | { readonly kind: "abandon"; readonly task: TaskRecord }
   /** Somebody here waits for a borrowed object. */
   | { readonly kind: "want"; readonly record: ObjectRecord }
   /** The owner answered. */
-  | { readonly kind: "resolved"; readonly record: ObjectRecord; readonly outcome: "value" | "stored" | "error"; readonly value: WireValue; readonly location: Location | null }
+  | {
+      readonly kind: "resolved";
+      readonly record: ObjectRecord;
+      readonly outcome: "value" | "stored" | "error";
+      readonly value: WireValue;
+      readonly location: Location | null;
+    }
   | { readonly kind: "lost"; readonly record: ObjectRecord; readonly name: string; readonly error: (why: string) => Uint8Array }
   | { readonly kind: "ownerLost"; readonly record: ObjectRecord; readonly error: Uint8Array }
   | { readonly kind: "borrowerAdded"; readonly record: ObjectRecord; readonly borrower: WorkerId }

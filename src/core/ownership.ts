@@ -166,7 +166,8 @@ function removeOwned(state: OwnershipState, record: ObjectRecord): void {
   if (record.actorId !== null) state.effects.push({ kind: "actorOutOfScope", actorId: record.actorId });
   const maker = record.maker;
   record.maker = null;
-  if (maker !== null && maker.state === "finished" && maker.returns.every((other) => other.maker === null)) releaseLineage(state, maker);
+  if (maker !== null && maker.state === "finished" && maker.returns.every((other) => other.maker === null))
+    releaseLineage(state, maker);
 }
 
 function releaseLineage(state: OwnershipState, task: TaskRecord): void {
@@ -203,7 +204,13 @@ function borrowerRemoved(state: OwnershipState, record: ObjectRecord, borrower: 
 
 // ---------------------------------------------------------------- settling
 
-function settlePut(state: OwnershipState, record: ObjectRecord, value: WireValue, location: Location | null, contains: readonly ObjectRecord[] | null): void {
+function settlePut(
+  state: OwnershipState,
+  record: ObjectRecord,
+  value: WireValue,
+  location: Location | null,
+  contains: readonly ObjectRecord[] | null,
+): void {
   assert(record.state === "pending", () => `object ${record.index} put while ${record.state}`);
   for (const inner of contains ?? []) inner.localRefs++;
   record.contains = contains;
@@ -396,7 +403,11 @@ function settleFailed(state: OwnershipState, task: TaskRecord, error: Uint8Array
     record.state = "failed";
     record.value = error;
   }
-  finishTask(state, task, task.returns.some((record) => record.state === "stored" || record.state === "released"));
+  finishTask(
+    state,
+    task,
+    task.returns.some((record) => record.state === "stored" || record.state === "released"),
+  );
   for (const record of open) {
     if (record.localRefs + record.taskUses === 0) record.maker = null;
     settled(state, record);
@@ -433,7 +444,8 @@ function finishCancelled(state: OwnershipState, task: TaskRecord): void {
 function streamItem(state: OwnershipState, task: TaskRecord, attempt: number, item: number, value: ReturnValue): void {
   const stream = task.stream;
   assert(stream !== null, () => `task ${task.index} is not a stream`);
-  if (task.attempt !== attempt || task.state !== "pushed" || item < stream.received || stream.abandoned) return discard(state, value);
+  if (task.attempt !== attempt || task.state !== "pushed" || item < stream.received || stream.abandoned)
+    return discard(state, value);
   stream.received = item + 1;
   const record = newOwned(state);
   record.localRefs = 1; // the stream's own hold, handed over by takeItem
@@ -474,7 +486,13 @@ function want(state: OwnershipState, record: ObjectRecord): void {
   state.effects.push({ kind: "fetch", record });
 }
 
-function resolveBorrowed(state: OwnershipState, record: ObjectRecord, outcome: "value" | "stored" | "error", value: WireValue, location: Location | null): void {
+function resolveBorrowed(
+  state: OwnershipState,
+  record: ObjectRecord,
+  outcome: "value" | "stored" | "error",
+  value: WireValue,
+  location: Location | null,
+): void {
   record.requested = false;
   if (record.state !== "pending") return;
   if (outcome === "error") becomeFailed(state, record, value as Uint8Array);
@@ -517,7 +535,8 @@ function remake(state: OwnershipState, record: ObjectRecord, error: (why: string
   if (task === null) return becomeFailed(state, record, error("it was made by put, and only task results can be made again"));
   record.state = "pending";
   if (task.state !== "finished") return; // already on its way
-  if (task.actorId !== null && task.retriesLeft === 0) return becomeFailed(state, record, error("it was returned by an actor whose maxTaskRetries is used up or 0"));
+  if (task.actorId !== null && task.retriesLeft === 0)
+    return becomeFailed(state, record, error("it was returned by an actor whose maxTaskRetries is used up or 0"));
   if (!takeRetry(task)) return becomeFailed(state, record, error("the task that made it has no retries left"));
   task.state = "waiting";
   task.attempt++;

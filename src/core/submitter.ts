@@ -55,7 +55,14 @@ export interface ClassRecord {
 
 export type SubmitterEvent =
   | { readonly kind: "enqueue"; readonly task: TaskRecord; readonly first: boolean }
-  | { readonly kind: "granted"; readonly classId: number; readonly leaseId: LeaseId; readonly workerId: WorkerId; readonly address: string; readonly gpuIds: readonly number[] }
+  | {
+      readonly kind: "granted";
+      readonly classId: number;
+      readonly leaseId: LeaseId;
+      readonly workerId: WorkerId;
+      readonly address: string;
+      readonly gpuIds: readonly number[];
+    }
   /** A worker is through with a task (or never had it: no duration). */
   | { readonly kind: "done"; readonly lease: LeaseRecord; readonly task: TaskRecord; readonly durationMs: number | null }
   | { readonly kind: "recall"; readonly leaseId: LeaseId }
@@ -190,7 +197,17 @@ function granted(state: SubmitterState, now: number, event: SubmitterEvent & { k
   cls.grantsSeen++;
   if (cls.told > 0) cls.told--;
   const { leaseId, workerId, address, gpuIds } = event;
-  const lease: LeaseRecord = { leaseId, workerId, address, gpuIds, class: cls, inFlight: new Set(), recalled: false, paused: false, idleSinceMs: now };
+  const lease: LeaseRecord = {
+    leaseId,
+    workerId,
+    address,
+    gpuIds,
+    class: cls,
+    inFlight: new Set(),
+    recalled: false,
+    paused: false,
+    idleSinceMs: now,
+  };
   cls.leases.push(lease);
   state.leases.set(leaseId, lease);
   pump(state, cls);

@@ -6,7 +6,8 @@ import { inspectFunction } from "./inspect.ts";
 import { scriptOf } from "./scripts.ts";
 
 /** What stands before a function that is the first argument of a call of `remote`, itself assigned to a variable, field or property. */
-const assignedCall = /([\p{ID_Start}$_][\p{ID_Continue}$]*)\s*(?::[^=;{}()]*)?\s*[=:]\s*(?:\(\s*0\s*,\s*)?[\w$.]*\bremote\s*\)?\s*(?:<[^;{}()]*>)?\s*\(\s*(?:\/\*[^*]*\*\/\s*)?(?:__name\(\s*)?$/u;
+const assignedCall =
+  /([\p{ID_Start}$_][\p{ID_Continue}$]*)\s*(?::[^=;{}()]*)?\s*[=:]\s*(?:\(\s*0\s*,\s*)?[\w$.]*\bremote\s*\)?\s*(?:<[^;{}()]*>)?\s*\(\s*(?:\/\*[^*]*\*\/\s*)?(?:__name\(\s*)?$/u;
 
 /** Characters before the function that are looked at. */
 const lookBack = 400;

@@ -21,11 +21,14 @@ export function decodeBatch(body: Buffer): AnyMessage[] {
   try {
     batch = unpackr.unpack(body);
   } catch (cause) {
-    throw new FrameError(`Cannot decode a frame of ${body.length} bytes as MessagePack: ${cause instanceof Error ? cause.message : cause}`);
+    throw new FrameError(
+      `Cannot decode a frame of ${body.length} bytes as MessagePack: ${cause instanceof Error ? cause.message : cause}`,
+    );
   }
   if (!Array.isArray(batch)) throw new FrameError(`Cannot read a frame as a batch of messages: ${typeof batch}`);
   for (const message of batch) {
-    if (!Array.isArray(message) || typeof message[0] !== "number") throw new FrameError("Cannot read a message as an array that begins with its kind");
+    if (!Array.isArray(message) || typeof message[0] !== "number")
+      throw new FrameError("Cannot read a message as an array that begins with its kind");
   }
   return batch as AnyMessage[];
 }

@@ -44,8 +44,12 @@ export class FrameSplitter {
       const bodyBytes = data.readUInt32LE(at);
       const kind = data[at + 4];
       const destinationBytes = data[at + 5];
-      if (bodyBytes > frameBytesMax) throw new FrameError(`Cannot read a frame of ${bodyBytes} bytes as the limit is ${frameBytesMax}`);
-      if (destinationBytes > destinationBytesMax) throw new FrameError(`Cannot read a frame whose destination has ${destinationBytes} bytes as the limit is ${destinationBytesMax}`);
+      if (bodyBytes > frameBytesMax)
+        throw new FrameError(`Cannot read a frame of ${bodyBytes} bytes as the limit is ${frameBytesMax}`);
+      if (destinationBytes > destinationBytesMax)
+        throw new FrameError(
+          `Cannot read a frame whose destination has ${destinationBytes} bytes as the limit is ${destinationBytesMax}`,
+        );
       if (kind !== frameKindBatch) throw new FrameError(`Cannot read a frame of unknown kind ${kind}`);
       const bodyStart = at + frameHeaderBytes + destinationBytes;
       const end = bodyStart + bodyBytes;

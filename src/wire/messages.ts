@@ -26,7 +26,12 @@ export type StrategySpec =
   | { readonly kind: "default" }
   | { readonly kind: "spread" }
   | { readonly kind: "node"; readonly nodeId: string; readonly soft: boolean }
-  | { readonly kind: "group"; readonly groupId: PlacementGroupId; readonly bundleIndex: number; readonly captureChildTasks: boolean };
+  | {
+      readonly kind: "group";
+      readonly groupId: PlacementGroupId;
+      readonly bundleIndex: number;
+      readonly captureChildTasks: boolean;
+    };
 
 /** A scheduling class: tasks that any worker leased for the class may run. */
 export interface SchedulingSpec {
@@ -326,15 +331,46 @@ export type PeerMessage =
   | readonly [typeof Kind.Hello, { version: number; id: WorkerId; address: string }]
   | readonly [typeof Kind.DefineTask, definitionId: number, TaskDefinition]
   /** `lane` is the lease id, or -1 for an actor call (then the order of arrival is the order of start). */
-  | readonly [typeof Kind.Push, lane: number, definitionId: number, task: ObjectIndex, attempt: number, args: readonly WireArg[], parent: string]
+  | readonly [
+      typeof Kind.Push,
+      lane: number,
+      definitionId: number,
+      task: ObjectIndex,
+      attempt: number,
+      args: readonly WireArg[],
+      parent: string,
+    ]
   /** `durationMs` feeds the pipelining; `refs`: the refs inside each returned value (null: none at all); the worker holds them until ReplyAck. */
-  | readonly [typeof Kind.Reply, task: ObjectIndex, attempt: number, durationMs: number, returns: readonly WireReturn[], refs: WireRefLists]
+  | readonly [
+      typeof Kind.Reply,
+      task: ObjectIndex,
+      attempt: number,
+      durationMs: number,
+      returns: readonly WireReturn[],
+      refs: WireRefLists,
+    ]
   /** `retry`: the user's error matches retryExceptions. */
-  | readonly [typeof Kind.Failed, task: ObjectIndex, attempt: number, durationMs: number, error: Uint8Array, reason: "threw" | "cancelled" | "system", retry: boolean, items: number]
+  | readonly [
+      typeof Kind.Failed,
+      task: ObjectIndex,
+      attempt: number,
+      durationMs: number,
+      error: Uint8Array,
+      reason: "threw" | "cancelled" | "system",
+      retry: boolean,
+      items: number,
+    ]
   | readonly [typeof Kind.HandBack, tasks: readonly ObjectIndex[]]
   | readonly [typeof Kind.RecallTasks, lane: number]
   | readonly [typeof Kind.CancelTask, task: ObjectIndex, attempt: number, recursive: boolean]
-  | readonly [typeof Kind.StreamItem, task: ObjectIndex, attempt: number, item: number, value: WireReturn, refs: readonly WireRef[] | null]
+  | readonly [
+      typeof Kind.StreamItem,
+      task: ObjectIndex,
+      attempt: number,
+      item: number,
+      value: WireReturn,
+      refs: readonly WireRef[] | null,
+    ]
   | readonly [typeof Kind.StreamConsumed, task: ObjectIndex, attempt: number, items: number, done: boolean]
   /** The caller has registered with the owners of the refs in a reply or item (`item` -1: the reply). */
   | readonly [typeof Kind.ReplyAck, task: ObjectIndex, attempt: number, item: number]

@@ -2,13 +2,13 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { mkdirSync, rmSync } from "node:fs";
+import type { Socket } from "node:net";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
-import type { Socket } from "node:net";
 import { fileURLToPath } from "node:url";
 import type { InitOptions } from "../../api/init-options.ts";
 import { ClusterConnectionError } from "../../base/errors.ts";
-import { newJobId, type JobId } from "../../base/ids.ts";
+import { type JobId, newJobId } from "../../base/ids.ts";
 import { defaultStoreBytes } from "../../objects/index.ts";
 import { type SessionPaths, sessionsRoot, shmRoot } from "../owner/session-paths.ts";
 
@@ -36,7 +36,8 @@ export function removeSession(paths: SessionPaths): void {
 }
 
 /** Environment variables of the driver that must not reach daemon and workers: they configure the driver's own Node or test runner. */
-const notInherited = /^(NODE_OPTIONS|NODE_V8_COVERAGE|NODE_CHANNEL_FD|NODE_CHANNEL_SERIALIZATION_MODE|VITEST.*|TSX.*|SHOAL_DAEMON_CONFIG|SHOAL_WORKER_CONFIG)$/;
+const notInherited =
+  /^(NODE_OPTIONS|NODE_V8_COVERAGE|NODE_CHANNEL_FD|NODE_CHANNEL_SERIALIZATION_MODE|VITEST.*|TSX.*|SHOAL_DAEMON_CONFIG|SHOAL_WORKER_CONFIG)$/;
 
 function cleanEnvironment(): NodeJS.ProcessEnv {
   return Object.fromEntries(Object.entries(process.env).filter(([name]) => !notInherited.test(name)));

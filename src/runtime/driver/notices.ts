@@ -35,10 +35,13 @@ export class Notices {
   private planWake(): void {
     const wakeMs = this.folder.nextWakeMs();
     if (wakeMs === null || this.timer !== null) return;
-    this.timer = setTimeout(() => {
-      this.timer = null;
-      this.show(this.folder.due(performance.now()));
-    }, Math.max(1, wakeMs - performance.now()));
+    this.timer = setTimeout(
+      () => {
+        this.timer = null;
+        this.show(this.folder.due(performance.now()));
+      },
+      Math.max(1, wakeMs - performance.now()),
+    );
     this.timer.unref();
   }
 

@@ -93,7 +93,9 @@ function refuseRemote(options: InitOptions): void {
   const address = options.address ?? process.env.SHOAL_ADDRESS;
   if (address === undefined || address === "local") return;
   throw new ClusterConnectionError(
-    address === "auto" ? "Cannot join a cluster: none runs on this machine" : `Cannot join the cluster at ${address}: this version runs clusters of one machine only; use address "local"`,
+    address === "auto"
+      ? "Cannot join a cluster: none runs on this machine"
+      : `Cannot join the cluster at ${address}: this version runs clusters of one machine only; use address "local"`,
     { address },
   );
 }

@@ -68,9 +68,14 @@ export class ActorHandleInternals {
       get: (_target, property) => this.property(property),
       has: (_target, property) => typeof property === "string" && property in this.spec.methods,
       ownKeys: () => Object.keys(this.spec.methods),
-      getOwnPropertyDescriptor: (_target, property) => (typeof property === "string" && property in this.spec.methods ? { configurable: true, enumerable: true, value: this.property(property) } : undefined),
+      getOwnPropertyDescriptor: (_target, property) =>
+        typeof property === "string" && property in this.spec.methods
+          ? { configurable: true, enumerable: true, value: this.property(property) }
+          : undefined,
       set: (_target, property) => {
-        throw new TypeError(`Cannot set '${String(property)}' on a handle of actor ${this.spec.className}: its state is in another process`);
+        throw new TypeError(
+          `Cannot set '${String(property)}' on a handle of actor ${this.spec.className}: its state is in another process`,
+        );
       },
     });
     internals.set(handle, this);
@@ -86,7 +91,15 @@ export class ActorHandleInternals {
     let method = this.methods.get(property);
     if (method !== undefined) return method;
     if (!Object.hasOwn(this.spec.methods, property)) {
-      if (property === "then" || property === "toJSON" || property === "constructor" || property === "asymmetricMatch" || property === "nodeType" || property === "$$typeof") return undefined;
+      if (
+        property === "then" ||
+        property === "toJSON" ||
+        property === "constructor" ||
+        property === "asymmetricMatch" ||
+        property === "nodeType" ||
+        property === "$$typeof"
+      )
+        return undefined;
       return this.unknownMethod(property);
     }
     method = this.makeMethod(property, {});
@@ -100,7 +113,9 @@ export class ActorHandleInternals {
 
   private makeMethod(name: string, options: MethodOptions): object {
     const method = (..._args: unknown[]): never => {
-      throw new TypeError(`Cannot call method '${name}' of actor ${this.spec.className} directly: use .remote(), e.g. handle.${name}.remote(...)`);
+      throw new TypeError(
+        `Cannot call method '${name}' of actor ${this.spec.className} directly: use .remote(), e.g. handle.${name}.remote(...)`,
+      );
     };
     return Object.assign(method, {
       remote: (...args: unknown[]) => this.runtime.actors.call(this, name, options, args),
@@ -114,7 +129,9 @@ export class ActorHandleInternals {
   /** Fails where the mistake is, in the caller, not at the actor. */
   private unknownMethod(name: string): object {
     const fail = (): never => {
-      throw new TypeError(`Cannot call method '${name}' of actor ${this.spec.className}: its methods are ${Object.keys(this.spec.methods).join(", ") || "none"}`);
+      throw new TypeError(
+        `Cannot call method '${name}' of actor ${this.spec.className}: its methods are ${Object.keys(this.spec.methods).join(", ") || "none"}`,
+      );
     };
     return { remote: fail, options: fail };
   }

@@ -1,4 +1,6 @@
 /** Actors as this process calls them: creating, calling, and following their lives by what the head says. */
+
+import type { MethodOptions } from "../../api/types.ts";
 import {
   ActorAlreadyExistsError,
   type ActorDeathReason,
@@ -11,8 +13,15 @@ import {
   TaskError,
 } from "../../base/errors.ts";
 import { type ActorId, newActorId, type WorkerId } from "../../base/ids.ts";
-import type { MethodOptions } from "../../api/types.ts";
-import { type ActorClientEffect, type ActorClientEvent, type ActorClientState, createActorClient, pendingCalls, requeueFront, step as stepClient } from "../../core/actor-client.ts";
+import {
+  type ActorClientEffect,
+  type ActorClientEvent,
+  type ActorClientState,
+  createActorClient,
+  pendingCalls,
+  requeueFront,
+  step as stepClient,
+} from "../../core/actor-client.ts";
 import { newOwned, step as stepOwnership } from "../../core/ownership.ts";
 import { isRecord, type LocalDefinition, type TaskRecord } from "../../core/task-record.ts";
 import { Kind } from "../../wire/index.ts";
@@ -81,7 +90,13 @@ export class Actors {
       maxConcurrency: options.maxConcurrency ?? (hasAsync ? 1000 : 1),
       concurrencyGroups: options.concurrencyGroups ?? {},
     };
-    const placement = schedulingSpec(options, resourcesOf(options, 1), spec.name, { runtimeEnv: runtime.config.runtimeEnv, strategy: currentTask()?.childStrategy ?? null }, (options.maxRestarts ?? 0) !== 0);
+    const placement = schedulingSpec(
+      options,
+      resourcesOf(options, 1),
+      spec.name,
+      { runtimeEnv: runtime.config.runtimeEnv, strategy: currentTask()?.childStrategy ?? null },
+      (options.maxRestarts ?? 0) !== 0,
+    );
     const actor: ActorSpec = {
       actorId,
       className: spec.name,
@@ -121,7 +136,11 @@ export class Actors {
       if (arg.state === "failed") throw await this.runtime.values.decode(arg.value);
     }
     start.args = wireArgs(this.runtime, args);
-    const view = (await this.runtime.daemon.request("createActor", { ...actor, jobId: this.runtime.jobId, namespace: actor.namespace || this.runtime.namespace })) as ActorView;
+    const view = (await this.runtime.daemon.request("createActor", {
+      ...actor,
+      jobId: this.runtime.jobId,
+      namespace: actor.namespace || this.runtime.namespace,
+    })) as ActorView;
     this.follow(client, view.actorId);
     this.apply(client, { kind: "view", view });
     this.runtime.drain();
@@ -143,7 +162,14 @@ export class Actors {
   }
 
   private addClient(actorId: ActorId, className: string): Client {
-    const client: Client = { state: createActorClient(actorId), className, remoteId: actorId, refusal: null, retrying: [], definitions: new Map() };
+    const client: Client = {
+      state: createActorClient(actorId),
+      className,
+      remoteId: actorId,
+      refusal: null,
+      retrying: [],
+      definitions: new Map(),
+    };
     this.clients.set(actorId, client);
     this.follow(client, actorId);
     return client;
@@ -171,10 +197,16 @@ export class Actors {
 
   private async locate(client: Client, handle: ActorHandleInternals): Promise<void> {
     const { daemon } = this.runtime;
-    const view = (handle.byName === null
-      ? await daemon.request("subscribeActor", { actorId: handle.actorId })
-      : await daemon.request("getActor", handle.byName)) as ActorView | null;
-    if (view === null) throw new ActorNotFoundError(`Cannot find actor ${handle.spec.className} (${handle.actorId}): the cluster does not know it`, { actorId: handle.actorId, actorClass: handle.spec.className });
+    const view = (
+      handle.byName === null
+        ? await daemon.request("subscribeActor", { actorId: handle.actorId })
+        : await daemon.request("getActor", handle.byName)
+    ) as ActorView | null;
+    if (view === null)
+      throw new ActorNotFoundError(
+        `Cannot find actor ${handle.spec.className} (${handle.actorId}): the cluster does not know it`,
+        { actorId: handle.actorId, actorClass: handle.spec.className },
+      );
     this.follow(client, view.actorId);
     this.apply(client, { kind: "view", view });
     this.runtime.drain();
@@ -183,7 +215,11 @@ export class Actors {
   async getByName(name: string, namespace: string | undefined): Promise<any> {
     const wanted = namespace ?? this.runtime.namespace;
     const view = (await this.runtime.daemon.request("getActor", { name, namespace: wanted })) as ActorView | null;
-    if (view === null) throw new ActorNotFoundError(`Cannot find an actor named '${name}' in namespace '${wanted}'`, { actorName: name, namespace: wanted });
+    if (view === null)
+      throw new ActorNotFoundError(`Cannot find an actor named '${name}' in namespace '${wanted}'`, {
+        actorName: name,
+        namespace: wanted,
+      });
     const handle = ActorHandleInternals.fromView(view, this.runtime);
     if (!this.clients.has(view.actorId)) {
       const client = this.addClient(view.actorId, view.className);
@@ -201,16 +237,24 @@ export class Actors {
     const client = this.clientOf(handle);
     const limit = handle.spec.maxPendingCalls;
     if (limit > 0 && pendingCalls(client.state) >= limit) {
-      throw new PendingCallsLimitExceededError(`Cannot call ${handle.spec.className}.${method}: ${limit} calls are pending, as many as maxPendingCalls allows`, {
-        actorId: client.remoteId,
-        actorClass: handle.spec.className,
-        maxPendingCalls: limit,
-      });
+      throw new PendingCallsLimitExceededError(
+        `Cannot call ${handle.spec.className}.${method}: ${limit} calls are pending, as many as maxPendingCalls allows`,
+        {
+          actorId: client.remoteId,
+          actorClass: handle.spec.className,
+          maxPendingCalls: limit,
+        },
+      );
     }
     const definition = this.definitionOf(client, handle.spec, method, options);
     const { args, holds } = captureArgs(runtime, given);
     const counter = handle.handleRecord;
-    const task = runtime.tasks.newTask(definition, args, counter === null ? holds : [counter, ...(holds ?? [])], definition.maxRetries);
+    const task = runtime.tasks.newTask(
+      definition,
+      args,
+      counter === null ? holds : [counter, ...(holds ?? [])],
+      definition.maxRetries,
+    );
     const call: TaskRecord = Object.assign(task, { actorId: handle.actorId });
     this.apply(client, { kind: "called", task: call });
     return runtime.tasks.begin(call);
@@ -223,7 +267,9 @@ export class Actors {
     const kind = spec.methods[method];
     const isGenerator = kind === "generator" || kind === "async generator";
     if (options.concurrencyGroup !== undefined && !spec.concurrencyGroups.includes(options.concurrencyGroup)) {
-      throw new TypeError(`Cannot call ${spec.className}.${method} in concurrency group '${options.concurrencyGroup}': the groups are ${spec.concurrencyGroups.join(", ") || "none"}`);
+      throw new TypeError(
+        `Cannot call ${spec.className}.${method} in concurrency group '${options.concurrencyGroup}': the groups are ${spec.concurrencyGroups.join(", ") || "none"}`,
+      );
     }
     definition = this.runtime.tasks.define(
       {
@@ -385,8 +431,10 @@ export class Actors {
     const view = client.state.view as ActorView;
     const fields = { actorId: client.remoteId, actorClass: client.className };
     const message = view.deathMessage ?? "it has ended";
-    if (view.deathReason === "unschedulable") return new ActorUnschedulableError(`Cannot place actor ${client.className}: ${message}`, fields);
-    if (view.deathReason === "runtime env failed") return new RuntimeEnvSetupError(`Cannot start actor ${client.className}: ${message}`, {});
+    if (view.deathReason === "unschedulable")
+      return new ActorUnschedulableError(`Cannot place actor ${client.className}: ${message}`, fields);
+    if (view.deathReason === "runtime env failed")
+      return new RuntimeEnvSetupError(`Cannot start actor ${client.className}: ${message}`, {});
     const decoded = view.deathCause == null ? undefined : this.runtime.values.decode(view.deathCause);
     const cause = decoded instanceof TaskError ? decoded.cause : decoded;
     return new ActorDiedError(`Cannot call actor ${client.className} (${client.remoteId}): ${message}`, {

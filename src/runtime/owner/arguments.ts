@@ -26,7 +26,7 @@ export function captureArgs(runtime: Runtime, given: readonly unknown[]): Captur
       hasRecords = true;
       continue;
     }
-    if (typeof value === "number" && value !== 0 && value === value) {
+    if (typeof value === "number" && value !== 0 && !Number.isNaN(value)) {
       args[i] = value; // the commonest argument skips the codec
       continue;
     }

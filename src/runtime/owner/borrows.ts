@@ -121,7 +121,9 @@ export class Borrows {
 
   private freedError(index: ObjectIndex): Uint8Array {
     const objectId = `${this.runtime.selfId}${index.toString(16).padStart(8, "0")}`;
-    return this.runtime.encodeError(new ObjectLostError(`Cannot get object ${objectId}: its owner has freed it`, { objectId, reason: "freed by its owner" }));
+    return this.runtime.encodeError(
+      new ObjectLostError(`Cannot get object ${objectId}: its owner has freed it`, { objectId, reason: "freed by its owner" }),
+    );
   }
 
   private lend(borrower: WorkerId, index: ObjectIndex, number: number, link: Link): void {
@@ -157,7 +159,8 @@ export class Borrows {
     const entry = this.unanswered.get(number);
     if (entry === undefined) return;
     this.unanswered.delete(number);
-    if (!known) step(this.runtime.ownership, { kind: "ownerLost", record: entry.record, error: this.freedError(entry.record.index) });
+    if (!known)
+      step(this.runtime.ownership, { kind: "ownerLost", record: entry.record, error: this.freedError(entry.record.index) });
     entry.settle();
   }
 
@@ -165,7 +168,14 @@ export class Borrows {
     const record = this.fetches.get(request);
     if (record === undefined || state === "ready") return;
     this.fetches.delete(request);
-    if (state === "stored") step(this.runtime.ownership, { kind: "resolved", record, outcome: "stored", value: undefined, location: (payload as readonly [Location])[0] });
+    if (state === "stored")
+      step(this.runtime.ownership, {
+        kind: "resolved",
+        record,
+        outcome: "stored",
+        value: undefined,
+        location: (payload as readonly [Location])[0],
+      });
     else {
       const value = payload instanceof Uint8Array ? new Uint8Array(payload) : (payload as undefined);
       step(this.runtime.ownership, { kind: "resolved", record, outcome: state, value, location: null });
@@ -183,7 +193,11 @@ export class Borrows {
   ownerDied(owner: WorkerId): void {
     for (const record of [...this.runtime.ownership.borrowed.values()]) {
       if (record.foreign?.owner !== owner) continue;
-      step(this.runtime.ownership, { kind: "ownerLost", record, error: this.runtime.encodeError(this.runtime.ownerDiedError(record)) });
+      step(this.runtime.ownership, {
+        kind: "ownerLost",
+        record,
+        error: this.runtime.encodeError(this.runtime.ownerDiedError(record)),
+      });
     }
     for (const [number, record] of this.fetches) if (record.foreign?.owner === owner) this.fetches.delete(number);
     for (const [number, entry] of this.unanswered) {

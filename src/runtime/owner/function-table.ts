@@ -1,9 +1,10 @@
 /** Functions and classes of this process by key: captured here, or loaded from the session's code. */
+
+import type { ObjectRecord } from "../../core/object-record.ts";
 import { capture, revive } from "../../functions/index.ts";
 import type { CaptureContext, Captured } from "../../functions/types.ts";
-import type { ObjectRecord } from "../../core/object-record.ts";
 import type { PathOf } from "../../values/hooks.ts";
-import { registerLoaded, type RegisteredSerializer } from "../../values/index.ts";
+import { type RegisteredSerializer, registerLoaded } from "../../values/index.ts";
 import { actorInternalsOf } from "./actor-handle.ts";
 import { DirectoryCodeStore } from "./code-store.ts";
 import { ObjectRef } from "./object-ref.ts";
@@ -22,7 +23,11 @@ export class FunctionTable {
 
   constructor(runtime: Runtime) {
     this.runtime = runtime;
-    this.context = { code: new DirectoryCodeStore(codeDir(runtime.paths.sessionDir)), encode: runtime.values, decode: runtime.values };
+    this.context = {
+      code: new DirectoryCodeStore(codeDir(runtime.paths.sessionDir)),
+      encode: runtime.values,
+      decode: runtime.values,
+    };
   }
 
   /** Captures a function or class, once per function object. Throws a SerializationError that names what cannot travel. */

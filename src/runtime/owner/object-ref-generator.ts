@@ -1,6 +1,6 @@
 /** The consumer's end of a streaming task: refs to its items, as they are produced. */
 import type { TaskRecord } from "../../core/task-record.ts";
-import { ObjectRef } from "./object-ref.ts";
+import type { ObjectRef } from "./object-ref.ts";
 import type { Runtime } from "./runtime.ts";
 
 interface StreamHold {

@@ -56,7 +56,8 @@ export class ObjectRef<T = unknown> {
   static recordOf(ref: ObjectRef<any>, runtime: Runtime, verb: string): ObjectRecord {
     const hold = ref.#hold;
     if (hold.record === null) throw new TypeError(`Cannot ${verb} an ObjectRef that was disposed`);
-    if (hold.runtime !== runtime) throw new TypeError(`Cannot ${verb} an ObjectRef of an earlier session: it ended with shutdown()`);
+    if (hold.runtime !== runtime)
+      throw new TypeError(`Cannot ${verb} an ObjectRef of an earlier session: it ended with shutdown()`);
     return hold.record;
   }
 
@@ -65,4 +66,3 @@ export class ObjectRef<T = unknown> {
     return typeof value === "object" && value !== null && #hold in value;
   }
 }
-

@@ -1,11 +1,12 @@
 /** put, get and wait: objects as the user's code in this process meets them. */
-import { GetTimeoutError, ObjectLostError, ObjectReconstructionFailedError } from "../../base/errors.ts";
+
 import type { GetOptions } from "../../api/types.ts";
+import { GetTimeoutError, ObjectLostError, ObjectReconstructionFailedError } from "../../base/errors.ts";
 import { isSettled, type ObjectRecord } from "../../core/object-record.ts";
 import { newOwned, step } from "../../core/ownership.ts";
 import { SegmentMissing } from "../../objects/index.ts";
-import type { Serialized } from "../../values/hooks.ts";
 import type { Location } from "../../objects/types.ts";
+import type { Serialized } from "../../values/hooks.ts";
 import type { WireValue } from "../../wire/messages.ts";
 import { ObjectRef } from "./object-ref.ts";
 import type { Runtime } from "./runtime.ts";
@@ -23,7 +24,8 @@ export class Objects {
   }
 
   put(value: unknown): ObjectRef<any> {
-    if (ObjectRef.is(value)) throw new TypeError("Cannot put an ObjectRef: it is one already; put a value that contains it, or pass the ref itself");
+    if (ObjectRef.is(value))
+      throw new TypeError("Cannot put an ObjectRef: it is one already; put a value that contains it, or pass the ref itself");
     const record = this.putRecord(value, "value");
     record.localRefs++;
     return new ObjectRef(record, this.runtime);
@@ -35,7 +37,8 @@ export class Objects {
     const encoded = values.encode(value, root);
     const record = newOwned(ownership);
     record.localRefs++; // until settled, so that it is not freed in between
-    if (encoded.large === null) step(ownership, { kind: "put", record, value: encoded.value, location: null, contains: encoded.refs });
+    if (encoded.large === null)
+      step(ownership, { kind: "put", record, value: encoded.value, location: null, contains: encoded.refs });
     else {
       const location = this.store(record.index, 0, this.runtime.selfId, encoded.large);
       step(ownership, { kind: "put", record, value: undefined, location, contains: encoded.refs });
@@ -131,7 +134,10 @@ export class Objects {
   decodeOne(record: ObjectRecord): unknown | Promise<unknown> {
     if (record.state === "stored") return this.runtime.decodeStored(record.location as Location);
     if (record.state === "inline") return this.runtime.values.decode(record.value);
-    throw new ObjectLostError(`Cannot get object ${this.runtime.objectId(record)}: it has been freed`, { objectId: this.runtime.objectId(record), reason: "freed" });
+    throw new ObjectLostError(`Cannot get object ${this.runtime.objectId(record)}: it has been freed`, {
+      objectId: this.runtime.objectId(record),
+      reason: "freed",
+    });
   }
 
   /** Reports the stored bytes of a record as lost; resolves when it is settled again, by whatever way. */
@@ -145,7 +151,12 @@ export class Objects {
       record,
       name,
       error: (why) =>
-        this.runtime.encodeError(new ObjectReconstructionFailedError(`Cannot get object ${objectId}: its stored bytes (${name}) are gone and ${why}`, { objectId, reason: why })),
+        this.runtime.encodeError(
+          new ObjectReconstructionFailedError(`Cannot get object ${objectId}: its stored bytes (${name}) are gone and ${why}`, {
+            objectId,
+            reason: why,
+          }),
+        ),
     });
     this.runtime.drain();
     return this.settledOnce(record).finally(() => this.runtime.dropRef(record));
@@ -170,9 +181,12 @@ export class Objects {
     const open = records.filter((record) => !isSettled(record));
     const what = open.slice(0, 3).map((record) => this.runtime.describePending(record));
     const more = open.length > 3 ? ` and ${open.length - 3} more` : "";
-    return new GetTimeoutError(`Cannot get ${records.length === 1 ? "the object" : `${open.length} of ${records.length} objects`} within ${timeoutMs} ms: waiting for ${what.join(", ")}${more}`, {
-      timeoutMs,
-    });
+    return new GetTimeoutError(
+      `Cannot get ${records.length === 1 ? "the object" : `${open.length} of ${records.length} objects`} within ${timeoutMs} ms: waiting for ${what.join(", ")}${more}`,
+      {
+        timeoutMs,
+      },
+    );
   }
 
   wait(records: readonly ObjectRecord[], count: number, timeoutMs: number | undefined): Promise<boolean[]> {
@@ -183,7 +197,9 @@ export class Objects {
       return n >= count;
     };
     if (enough() || timeoutMs === 0) return Promise.resolve(ready);
-    return new Promise((resolve) => new WaitWaiter(this.runtime, records, count, timeoutMs, () => resolve(records.map(isSettled))));
+    return new Promise(
+      (resolve) => new WaitWaiter(this.runtime, records, count, timeoutMs, () => resolve(records.map(isSettled))),
+    );
   }
 }
 
@@ -210,7 +226,8 @@ abstract class RecordsWaiter implements Waiter {
     this.records = records;
     this.onEnd = runtime.waitStarted();
     for (const record of records) record.localRefs++;
-    if (timeoutMs !== undefined && timeoutMs !== Number.POSITIVE_INFINITY) this.timer = setTimeout(() => this.timedOut(), timeoutMs);
+    if (timeoutMs !== undefined && timeoutMs !== Number.POSITIVE_INFINITY)
+      this.timer = setTimeout(() => this.timedOut(), timeoutMs);
   }
 
   abstract settled(record: ObjectRecord): void;
@@ -242,7 +259,13 @@ class GetWaiter extends RecordsWaiter {
   private readonly options: GetOptions | undefined;
   private readonly onAbort = (): void => this.fail(this.options?.signal?.reason);
 
-  constructor(runtime: Runtime, records: readonly ObjectRecord[], options: GetOptions | undefined, resolve: (value: unknown[] | Promise<unknown[]>) => void, reject: (error: unknown) => void) {
+  constructor(
+    runtime: Runtime,
+    records: readonly ObjectRecord[],
+    options: GetOptions | undefined,
+    resolve: (value: unknown[] | Promise<unknown[]>) => void,
+    reject: (error: unknown) => void,
+  ) {
     super(runtime, records, options?.timeoutMs);
     this.resolve = resolve;
     this.reject = reject;
@@ -286,7 +309,13 @@ class WaitWaiter extends RecordsWaiter {
   private remaining: number;
   private readonly done: () => void;
 
-  constructor(runtime: Runtime, records: readonly ObjectRecord[], count: number, timeoutMs: number | undefined, done: () => void) {
+  constructor(
+    runtime: Runtime,
+    records: readonly ObjectRecord[],
+    count: number,
+    timeoutMs: number | undefined,
+    done: () => void,
+  ) {
     super(runtime, records, timeoutMs);
     this.done = done;
     this.remaining = count;

@@ -3,7 +3,15 @@ import type { ActorOptions, MethodOptions, ResourceOptions, RuntimeEnv, TaskOpti
 import type { Resources, RuntimeEnvSpec, SchedulingSpec, StrategySpec } from "../../wire/messages.ts";
 
 const resourceOptions = ["numCpus", "numGpus", "memory", "resources", "schedulingStrategy", "labelSelector", "runtimeEnv"];
-const taskOptions = new Set([...resourceOptions, "name", "numReturns", "maxRetries", "retryExceptions", "maxCalls", "generatorBackpressure"]);
+const taskOptions = new Set([
+  ...resourceOptions,
+  "name",
+  "numReturns",
+  "maxRetries",
+  "retryExceptions",
+  "maxCalls",
+  "generatorBackpressure",
+]);
 const actorOptions = new Set([
   ...resourceOptions,
   "name",
@@ -16,13 +24,22 @@ const actorOptions = new Set([
   "maxConcurrency",
   "concurrencyGroups",
 ]);
-const methodOptions = new Set(["name", "numReturns", "concurrencyGroup", "maxTaskRetries", "retryExceptions", "generatorBackpressure"]);
+const methodOptions = new Set([
+  "name",
+  "numReturns",
+  "concurrencyGroup",
+  "maxTaskRetries",
+  "retryExceptions",
+  "generatorBackpressure",
+]);
 const runtimeEnvFields = new Set(["workingDir", "envVars", "excludes", "npm", "setupTimeoutMs"]);
 
 function checkNames(what: string, options: object, allowed: ReadonlySet<string>): void {
-  if (typeof options !== "object" || options === null) throw new TypeError(`Cannot use ${String(options)} as ${what} options: expected an object`);
+  if (typeof options !== "object" || options === null)
+    throw new TypeError(`Cannot use ${String(options)} as ${what} options: expected an object`);
   for (const name of Object.keys(options)) {
-    if (!allowed.has(name)) throw new TypeError(`Cannot use ${what} option '${name}': the options are ${[...allowed].sort().join(", ")}`);
+    if (!allowed.has(name))
+      throw new TypeError(`Cannot use ${what} option '${name}': the options are ${[...allowed].sort().join(", ")}`);
   }
 }
 
@@ -36,7 +53,8 @@ function checkNumber(name: string, value: unknown, min: number, integer: boolean
 }
 
 function checkString(name: string, value: unknown): void {
-  if (value !== undefined && (typeof value !== "string" || value === "")) throw new TypeError(`Cannot use ${String(value)} as option '${name}': expected a non-empty string`);
+  if (value !== undefined && (typeof value !== "string" || value === ""))
+    throw new TypeError(`Cannot use ${String(value)} as option '${name}': expected a non-empty string`);
 }
 
 function checkResources(options: ResourceOptions): void {
@@ -44,12 +62,20 @@ function checkResources(options: ResourceOptions): void {
   checkNumber("numGpus", options.numGpus, 0, false);
   checkNumber("memory", options.memory, 0, false);
   for (const [name, amount] of Object.entries(options.resources ?? {})) {
-    if (name === "CPU" || name === "GPU") throw new TypeError(`Cannot use '${name}' in option 'resources': use ${name === "CPU" ? "numCpus" : "numGpus"}`);
+    if (name === "CPU" || name === "GPU")
+      throw new TypeError(`Cannot use '${name}' in option 'resources': use ${name === "CPU" ? "numCpus" : "numGpus"}`);
     checkNumber(`resources.${name}`, amount, 0, false);
   }
   const strategy = options.schedulingStrategy as unknown;
-  if (strategy !== undefined && strategy !== "DEFAULT" && strategy !== "SPREAD" && !["node", "group"].includes((strategy as { kind?: string })?.kind ?? "")) {
-    throw new TypeError(`Cannot use ${String(strategy)} as option 'schedulingStrategy': expected "DEFAULT", "SPREAD", nodeAffinity(...) or placementGroupScheduling(...)`);
+  if (
+    strategy !== undefined &&
+    strategy !== "DEFAULT" &&
+    strategy !== "SPREAD" &&
+    !["node", "group"].includes((strategy as { kind?: string })?.kind ?? "")
+  ) {
+    throw new TypeError(
+      `Cannot use ${String(strategy)} as option 'schedulingStrategy': expected "DEFAULT", "SPREAD", nodeAffinity(...) or placementGroupScheduling(...)`,
+    );
   }
   if (options.runtimeEnv !== undefined) checkRuntimeEnv(options.runtimeEnv);
 }
@@ -62,7 +88,8 @@ export function checkRuntimeEnv(env: RuntimeEnv): void {
     throw new TypeError("Cannot use option 'runtimeEnv.npm': expected a list of package names");
   }
   for (const [name, value] of Object.entries(env.envVars ?? {})) {
-    if (typeof value !== "string") throw new TypeError(`Cannot use ${String(value)} as environment variable '${name}': expected a string`);
+    if (typeof value !== "string")
+      throw new TypeError(`Cannot use ${String(value)} as environment variable '${name}': expected a string`);
   }
   checkNumber("runtimeEnv.setupTimeoutMs", env.setupTimeoutMs, 1, false);
 }
@@ -99,13 +126,16 @@ export function checkActorOptions(options: ActorOptions): void {
   checkResources(options);
   checkString("name", options.name);
   checkString("namespace", options.namespace);
-  if (options.lifetime !== undefined && options.lifetime !== "detached") throw new TypeError(`Cannot use ${String(options.lifetime)} as option 'lifetime': expected "detached"`);
-  if (options.getIfExists && options.name === undefined) throw new TypeError("Cannot use option 'getIfExists' without option 'name'");
+  if (options.lifetime !== undefined && options.lifetime !== "detached")
+    throw new TypeError(`Cannot use ${String(options.lifetime)} as option 'lifetime': expected "detached"`);
+  if (options.getIfExists && options.name === undefined)
+    throw new TypeError("Cannot use option 'getIfExists' without option 'name'");
   checkNumber("maxRestarts", options.maxRestarts, -1, true);
   checkNumber("maxTaskRetries", options.maxTaskRetries, -1, true);
   if (options.maxPendingCalls !== -1) checkNumber("maxPendingCalls", options.maxPendingCalls, 1, true);
   checkNumber("maxConcurrency", options.maxConcurrency, 1, true);
-  for (const [name, limit] of Object.entries(options.concurrencyGroups ?? {})) checkNumber(`concurrencyGroups.${name}`, limit, 1, true);
+  for (const [name, limit] of Object.entries(options.concurrencyGroups ?? {}))
+    checkNumber(`concurrencyGroups.${name}`, limit, 1, true);
 }
 
 export function checkMethodOptions(options: MethodOptions): void {
@@ -132,7 +162,12 @@ function strategyOf(options: ResourceOptions, inherited: StrategySpec | null): S
   if (strategy === "DEFAULT") return { kind: "default" };
   if (strategy === "SPREAD") return { kind: "spread" };
   if (strategy.kind === "node") return { kind: "node", nodeId: strategy.nodeId, soft: strategy.soft };
-  return { kind: "group", groupId: strategy.group.id, bundleIndex: strategy.bundleIndex, captureChildTasks: strategy.captureChildTasks };
+  return {
+    kind: "group",
+    groupId: strategy.group.id,
+    bundleIndex: strategy.bundleIndex,
+    captureChildTasks: strategy.captureChildTasks,
+  };
 }
 
 /** The job's environment with a task's own over it: variables are merged, other fields replaced. */
@@ -147,7 +182,13 @@ export interface Inherited {
   readonly strategy: StrategySpec | null;
 }
 
-export function schedulingSpec(options: ResourceOptions, resources: Resources, label: string, inherited: Inherited, retriable: boolean): SchedulingSpec {
+export function schedulingSpec(
+  options: ResourceOptions,
+  resources: Resources,
+  label: string,
+  inherited: Inherited,
+  retriable: boolean,
+): SchedulingSpec {
   return {
     resources,
     strategy: strategyOf(options, inherited.strategy),

@@ -81,7 +81,8 @@ export class Peers {
       onMessages: (messages, from) => {
         if (introduced !== null) return this.handlers.onMessages(introduced, messages as readonly PeerMessage[], from);
         introduced = this.introduce(messages[0] as PeerMessage, from);
-        if (introduced !== null) this.handlers.onMessages(introduced, messages.slice(1) as unknown as readonly PeerMessage[], from);
+        if (introduced !== null)
+          this.handlers.onMessages(introduced, messages.slice(1) as unknown as readonly PeerMessage[], from);
       },
       onClose: (closed, reason) => {
         this.strangers.delete(closed);

@@ -1,7 +1,7 @@
 /** Placement groups: resources reserved together, for tasks and actors to run in. */
 import type { PlacementGroupId } from "../../base/ids.ts";
 import type { Resources } from "../../wire/messages.ts";
-import { ObjectRef } from "./object-ref.ts";
+import type { ObjectRef } from "./object-ref.ts";
 import type { Runtime } from "./runtime.ts";
 
 /** Made by `placementGroup`. Its bundles are reserved when `ready()` is; until then what is aimed at it waits. */

@@ -1,8 +1,8 @@
 /** Remote functions: what `remote(fn)` gives, and how it travels inside other functions and values. */
 import type { RemoteFunction, TaskOptions } from "../../api/types.ts";
-import { displayName } from "../../functions/index.ts";
 import type { ObjectRecord } from "../../core/object-record.ts";
 import type { LocalDefinition } from "../../core/task-record.ts";
+import { displayName } from "../../functions/index.ts";
 import type { WireRef } from "../../wire/messages.ts";
 import { type ActorClassSpec, actorClassSpecOf, makeActorClass } from "./actor-class.ts";
 import { checkTaskOptions } from "./options.ts";
@@ -18,7 +18,12 @@ export interface RemoteSpec {
   readonly isGenerator: boolean;
   readonly options: TaskOptions;
   /** The definition under which the current session submits it. */
-  definition: { readonly runtime: Runtime; readonly inherited: unknown; readonly local: LocalDefinition; readonly pins: readonly ObjectRecord[] } | null;
+  definition: {
+    readonly runtime: Runtime;
+    readonly inherited: unknown;
+    readonly local: LocalDefinition;
+    readonly pins: readonly ObjectRecord[];
+  } | null;
 }
 
 const specs = new WeakMap<object, RemoteSpec>();
@@ -48,7 +53,12 @@ export function makeRemoteFunction(spec: RemoteSpec): RemoteFunction<any, any, a
     options: (options: TaskOptions) => {
       checkTaskOptions(options);
       checkStreaming(spec, options);
-      return makeRemoteFunction({ ...spec, givenName: options.name ?? spec.givenName, options: { ...spec.options, ...options }, definition: null });
+      return makeRemoteFunction({
+        ...spec,
+        givenName: options.name ?? spec.givenName,
+        options: { ...spec.options, ...options },
+        definition: null,
+      });
     },
   });
   specs.set(remote, spec);
@@ -81,10 +91,21 @@ export function remoteSpecOf(value: unknown): RemoteSpec | undefined {
   return typeof value === "function" ? specs.get(value) : undefined;
 }
 
-type RemoteWire = ["function" | "class", key: string, name: string, isGenerator: boolean, options: object, refs: readonly WireRef[]];
+type RemoteWire = [
+  "function" | "class",
+  key: string,
+  name: string,
+  isGenerator: boolean,
+  options: object,
+  refs: readonly WireRef[],
+];
 
 /** How a remote function or actor class travels; undefined for other functions. Its captured refs travel with it. */
-export function remoteToWire(value: Function, runtime: Runtime, noteRef: (record: ObjectRecord) => WireRef): RemoteWire | undefined {
+export function remoteToWire(
+  value: Function,
+  runtime: Runtime,
+  noteRef: (record: ObjectRecord) => WireRef,
+): RemoteWire | undefined {
   const spec = specs.get(value);
   if (spec !== undefined) {
     const key = spec.key ?? runtime.functions.capture(spec.fn as Function).key;
@@ -95,7 +116,18 @@ export function remoteToWire(value: Function, runtime: Runtime, noteRef: (record
   if (actor === undefined) return undefined;
   const key = actor.key ?? runtime.functions.capture(actor.Class as Function).key;
   const refs = actor.Class === null ? [] : runtime.functions.holdsOf(actor.Class).map(noteRef);
-  return ["class", key, actor.name, false, { options: actor.options, methods: actor.methods ?? methodsOf(actor, runtime), hasAsync: actor.hasAsync ?? asyncOf(actor, runtime) }, refs];
+  return [
+    "class",
+    key,
+    actor.name,
+    false,
+    {
+      options: actor.options,
+      methods: actor.methods ?? methodsOf(actor, runtime),
+      hasAsync: actor.hasAsync ?? asyncOf(actor, runtime),
+    },
+    refs,
+  ];
 }
 
 function methodsOf(actor: ActorClassSpec, runtime: Runtime): Readonly<Record<string, string>> {
@@ -113,12 +145,26 @@ function wireOptions(options: TaskOptions): object {
 }
 
 export function retryNames(retry: TaskOptions["retryExceptions"]): boolean | string[] {
-  return typeof retry === "boolean" || retry === undefined ? (retry ?? false) : retry.map((item) => (typeof item === "string" ? item : (item as Function).name));
+  return typeof retry === "boolean" || retry === undefined
+    ? (retry ?? false)
+    : retry.map((item) => (typeof item === "string" ? item : (item as Function).name));
 }
 
 export function remoteFromWire(data: unknown, runtime: Runtime): unknown {
   const [what, key, name, isGenerator, options] = data as RemoteWire;
-  if (what === "function") return makeRemoteFunction({ fn: runtime.functions.peek(key) ?? null, key, givenName: name, isGenerator, options: options as TaskOptions, definition: null });
-  const { options: actorOptions, methods, hasAsync } = options as { options: object; methods: Record<string, string>; hasAsync: boolean };
+  if (what === "function")
+    return makeRemoteFunction({
+      fn: runtime.functions.peek(key) ?? null,
+      key,
+      givenName: name,
+      isGenerator,
+      options: options as TaskOptions,
+      definition: null,
+    });
+  const {
+    options: actorOptions,
+    methods,
+    hasAsync,
+  } = options as { options: object; methods: Record<string, string>; hasAsync: boolean };
   return makeActorClass({ Class: runtime.functions.peek(key) ?? null, key, name, options: actorOptions, methods, hasAsync });
 }

@@ -3,7 +3,7 @@
  * machines in core/ into messages.
  */
 import { assert } from "../../base/assert.ts";
-import { ClusterConnectionError, NodeDiedError, ObjectLostError, OwnerDiedError, ShoalError } from "../../base/errors.ts";
+import { ClusterConnectionError, NodeDiedError, type ObjectLostError, OwnerDiedError, ShoalError } from "../../base/errors.ts";
 import { type ActorId, type JobId, newWorkerId, type WorkerId } from "../../base/ids.ts";
 import type { ObjectRecord } from "../../core/object-record.ts";
 import { createOwnership, type OwnershipState, resolveRef, step as stepOwnership } from "../../core/ownership.ts";
@@ -99,7 +99,10 @@ export class Runtime {
     this.actors = new Actors(this);
     this.streams = new Streams(this);
     this.borrows = new Borrows(this);
-    this.daemon = new DaemonLink({ onMessage: (message) => this.onDaemonMessage(message), onLost: (reason) => this.daemonLost(reason) });
+    this.daemon = new DaemonLink({
+      onMessage: (message) => this.onDaemonMessage(message),
+      onLost: (reason) => this.daemonLost(reason),
+    });
     this.peers = new Peers(this.selfId, {
       onMessages: (from, messages, link) => this.onPeerMessages(from, messages, link),
       onGone: (peer) => this.peerGone(peer),
@@ -204,7 +207,14 @@ export class Runtime {
   describePending(record: ObjectRecord): string {
     const task = record.maker;
     if (task === null) return `object ${this.objectId(record)}`;
-    const where = task.state === "pushed" ? "running" : task.state === "waiting" ? "waiting for its arguments" : task.state === "queued" ? "waiting for a worker" : task.state;
+    const where =
+      task.state === "pushed"
+        ? "running"
+        : task.state === "waiting"
+          ? "waiting for its arguments"
+          : task.state === "queued"
+            ? "waiting for a worker"
+            : task.state;
     return `'${task.definition.wire.name}' (${where})`;
   }
 
@@ -255,7 +265,9 @@ export class Runtime {
       case "actorOutOfScope":
         return this.actors.outOfScope(effect.actorId);
       case "cancelRunning":
-        return effect.task.actorId === null ? this.tasks.cancelRunning(effect.task, effect.force, effect.recursive) : this.actors.cancelRunning(effect.task, effect.recursive);
+        return effect.task.actorId === null
+          ? this.tasks.cancelRunning(effect.task, effect.force, effect.recursive)
+          : this.actors.cancelRunning(effect.task, effect.recursive);
       case "outOfRetries":
         return effect.task.actorId === null ? this.tasks.outOfRetries(effect.task) : this.actors.outOfRetries(effect.task);
       case "unqueued":
@@ -300,7 +312,10 @@ export class Runtime {
       this.values.lenientErrors = false;
     }
     const source = error as Error;
-    const plain = error instanceof ShoalError ? new ShoalError(source.message.slice(0, 10_000)) : new Error(String(source?.message ?? error).slice(0, 10_000));
+    const plain =
+      error instanceof ShoalError
+        ? new ShoalError(source.message.slice(0, 10_000))
+        : new Error(String(source?.message ?? error).slice(0, 10_000));
     if (typeof source?.stack === "string") plain.stack = source.stack.slice(0, 10_000);
     return this.values.encode(plain, "error").value as Uint8Array;
   }
@@ -385,7 +400,12 @@ export class Runtime {
 
   private daemonLost(reason: string): void {
     if (this.ended !== null) return;
-    this.end(new NodeDiedError(`Cannot go on: the node daemon of this session is gone (${reason})`, { nodeId: this.welcome?.nodeId ?? "", reason }));
+    this.end(
+      new NodeDiedError(`Cannot go on: the node daemon of this session is gone (${reason})`, {
+        nodeId: this.welcome?.nodeId ?? "",
+        reason,
+      }),
+    );
     this.onDaemonLost(reason);
   }
 
@@ -395,8 +415,10 @@ export class Runtime {
     const bytes = this.encodeError(error);
     this.actors.sessionEnded(error);
     for (const task of [...this.ownership.tasks.values()]) stepOwnership(this.ownership, { kind: "fail", task, error: bytes });
-    for (const record of this.ownership.borrowed.values()) stepOwnership(this.ownership, { kind: "ownerLost", record, error: bytes });
-    for (const record of this.ownership.owned.values()) if (record.state === "pending") stepOwnership(this.ownership, { kind: "failObject", record, error: bytes });
+    for (const record of this.ownership.borrowed.values())
+      stepOwnership(this.ownership, { kind: "ownerLost", record, error: bytes });
+    for (const record of this.ownership.owned.values())
+      if (record.state === "pending") stepOwnership(this.ownership, { kind: "failObject", record, error: bytes });
     this.ended = error; // before draining: what is freed now goes with the session's directory
     this.drain();
     this.tasks.close();
@@ -407,11 +429,16 @@ export class Runtime {
 
   ownerDiedError(record: ObjectRecord): ObjectLostError {
     const objectId = this.objectId(record);
-    return new OwnerDiedError(`Cannot get object ${objectId}: the process that owned it has ended`, { objectId, reason: "owner died" });
+    return new OwnerDiedError(`Cannot get object ${objectId}: the process that owned it has ended`, {
+      objectId,
+      reason: "owner died",
+    });
   }
 
   assertOpen(): void {
-    if (this.ended !== null) throw this.ended instanceof ClusterConnectionError || this.ended instanceof NodeDiedError ? this.ended : new ClusterConnectionError(this.ended.message, {});
+    if (this.ended !== null)
+      throw this.ended instanceof ClusterConnectionError || this.ended instanceof NodeDiedError
+        ? this.ended
+        : new ClusterConnectionError(this.ended.message, {});
   }
 }
-

@@ -1,5 +1,5 @@
 /** Where a session keeps its files. */
-import { userInfo, tmpdir } from "node:os";
+import { tmpdir, userInfo } from "node:os";
 import { join } from "node:path";
 import type { WorkerId } from "../../base/ids.ts";
 

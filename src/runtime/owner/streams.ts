@@ -1,8 +1,8 @@
 /** Streaming tasks at their owner: items as they arrive, and the consumer's pace told to the producer. */
 import { assert } from "../../base/assert.ts";
 import type { WorkerId } from "../../base/ids.ts";
-import type { LeaseRecord } from "../../core/submitter.ts";
 import { step } from "../../core/ownership.ts";
+import type { LeaseRecord } from "../../core/submitter.ts";
 import type { StreamRecord, TaskRecord } from "../../core/task-record.ts";
 import { Kind } from "../../wire/index.ts";
 import type { PeerMessage } from "../../wire/messages.ts";
@@ -93,6 +93,7 @@ export class Streams {
 
   tellProducer(task: TaskRecord, items: number, done: boolean): void {
     const worker = task.actorId === null ? (task.runner as LeaseRecord | null)?.workerId : this.runtime.actors.workerOf(task);
-    if (worker !== undefined) this.runtime.peers.existing(worker)?.send([Kind.StreamConsumed, task.index, task.attempt, items, done]);
+    if (worker !== undefined)
+      this.runtime.peers.existing(worker)?.send([Kind.StreamConsumed, task.index, task.attempt, items, done]);
   }
 }

@@ -1,10 +1,23 @@
 /** Tasks of this process: submitting them, leasing workers for them, and what comes back. */
-import { OutOfMemoryError, RuntimeEnvSetupError, TaskCancelledError, TaskUnschedulableError, WorkerCrashedError } from "../../base/errors.ts";
+import {
+  OutOfMemoryError,
+  RuntimeEnvSetupError,
+  TaskCancelledError,
+  TaskUnschedulableError,
+  WorkerCrashedError,
+} from "../../base/errors.ts";
 import type { LeaseId, ObjectIndex, WorkerId } from "../../base/ids.ts";
 import type { ObjectRecord } from "../../core/object-record.ts";
 import { newOwned, outOfMemoryRetries, step as stepOwnership } from "../../core/ownership.ts";
 import type { ReturnValue } from "../../core/ownership-events.ts";
-import { addClass, createSubmitter, type LeaseRecord, step as stepSubmitter, type SubmitterEffect, type SubmitterEvent } from "../../core/submitter.ts";
+import {
+  addClass,
+  createSubmitter,
+  type LeaseRecord,
+  type SubmitterEffect,
+  type SubmitterEvent,
+  step as stepSubmitter,
+} from "../../core/submitter.ts";
 import type { LocalDefinition, TaskRecord } from "../../core/task-record.ts";
 import { Kind } from "../../wire/index.ts";
 import type { PeerMessage, ProcessExit, SchedulingSpec, TaskDefinition, WireRef, WireReturn } from "../../wire/messages.ts";
@@ -106,8 +119,17 @@ export class Tasks {
     const name = nameOf(spec);
     const maxRetries = options.maxRetries ?? 3;
     const resources = resourcesOf(options, 1);
-    const scheduling = schedulingSpec(options, resources, name, { runtimeEnv: mergeRuntimeEnv(runtime.config.runtimeEnv, undefined), strategy: inherited }, maxRetries !== 0);
-    const group = scheduling.strategy.kind === "group" ? { groupId: scheduling.strategy.groupId, captureChildTasks: scheduling.strategy.captureChildTasks } : null;
+    const scheduling = schedulingSpec(
+      options,
+      resources,
+      name,
+      { runtimeEnv: mergeRuntimeEnv(runtime.config.runtimeEnv, undefined), strategy: inherited },
+      maxRetries !== 0,
+    );
+    const group =
+      scheduling.strategy.kind === "group"
+        ? { groupId: scheduling.strategy.groupId, captureChildTasks: scheduling.strategy.captureChildTasks }
+        : null;
     const local = this.define(
       {
         functionKey: key,
@@ -207,11 +229,14 @@ export class Tasks {
 
   private planWake(atMs: number): void {
     if (this.wakeTimer !== null) return;
-    this.wakeTimer = setTimeout(() => {
-      this.wakeTimer = null;
-      this.step({ kind: "tick" });
-      this.runtime.drain();
-    }, Math.max(1, atMs - performance.now() + 1));
+    this.wakeTimer = setTimeout(
+      () => {
+        this.wakeTimer = null;
+        this.step({ kind: "tick" });
+        this.runtime.drain();
+      },
+      Math.max(1, atMs - performance.now() + 1),
+    );
     this.wakeTimer.unref();
   }
 
@@ -220,7 +245,15 @@ export class Tasks {
     const link = runtime.peers.to(lease.workerId, lease.address);
     this.sendDefinition(link, task.definition);
     stepOwnership(runtime.ownership, { kind: "pushed", task, runner: lease });
-    link.send([Kind.Push, lease.leaseId, task.definition.id, task.index, task.attempt, wireArgs(runtime, task.args), task.parent]);
+    link.send([
+      Kind.Push,
+      lease.leaseId,
+      task.definition.id,
+      task.index,
+      task.attempt,
+      wireArgs(runtime, task.args),
+      task.parent,
+    ]);
   }
 
   sendDefinition(link: Link, definition: LocalDefinition): void {
@@ -269,7 +302,10 @@ export class Tasks {
     if (!this.leasesByWorker.has(peer)) return;
     const timer = setTimeout(() => {
       this.timers.delete(timer);
-      if (this.leasesByWorker.has(peer)) this.runtime.daemon.request("killWorker", { workerId: peer, reason: "its connection to the owner of its tasks broke" }).catch(() => {});
+      if (this.leasesByWorker.has(peer))
+        this.runtime.daemon
+          .request("killWorker", { workerId: peer, reason: "its connection to the owner of its tasks broke" })
+          .catch(() => {});
     }, 2000);
     timer.unref();
     this.timers.add(timer);
@@ -281,7 +317,11 @@ export class Tasks {
     cls.told = 0;
     const Class = reason === "unschedulable" ? TaskUnschedulableError : RuntimeEnvSetupError;
     for (const task of cls.queue.drain()) {
-      stepOwnership(this.runtime.ownership, { kind: "fail", task, error: this.runtime.encodeError(new Class(`Cannot run '${task.definition.wire.name}': ${text}`)) });
+      stepOwnership(this.runtime.ownership, {
+        kind: "fail",
+        task,
+        error: this.runtime.encodeError(new Class(`Cannot run '${task.definition.wire.name}': ${text}`)),
+      });
     }
   }
 
@@ -323,7 +363,11 @@ export class Tasks {
     const contains = refs === null ? null : refs.map((ref) => this.runtime.recordFromWire([ref[0], ref[1], ref[2] ?? ""]));
     if (Array.isArray(wire)) return { value: undefined, location: { ...wire[0], writer: from }, contains };
     // The bytes are a view on the frame they came in: a copy of their own does not keep the frame.
-    return { value: wire instanceof Uint8Array ? new Uint8Array(wire) : (wire as ReturnValue["value"]), location: null, contains };
+    return {
+      value: wire instanceof Uint8Array ? new Uint8Array(wire) : (wire as ReturnValue["value"]),
+      location: null,
+      contains,
+    };
   }
 
   /** Tells the sender of refs that they are registered with their owners, as soon as that is so. */
@@ -339,7 +383,13 @@ export class Tasks {
     const task = this.runtime.ownership.tasks.get(index);
     if (task === undefined) return;
     const runner = task.runner;
-    stepOwnership(this.runtime.ownership, { kind: "threw", task, attempt, error: new Uint8Array(error), retry: retry && reason === "threw" });
+    stepOwnership(this.runtime.ownership, {
+      kind: "threw",
+      task,
+      attempt,
+      error: new Uint8Array(error),
+      retry: retry && reason === "threw",
+    });
     this.released(task, runner, reason === "threw" ? durationMs : null);
     void from;
   }
@@ -380,7 +430,9 @@ export class Tasks {
     const lease = task.runner as LeaseRecord;
     this.runtime.peers.existing(lease.workerId)?.send([Kind.CancelTask, task.index, task.attempt, recursive]);
     if (!force) return;
-    this.runtime.daemon.request("killWorker", { workerId: lease.workerId, reason: `'${task.definition.wire.name}' was cancelled by force` }).catch(() => {});
+    this.runtime.daemon
+      .request("killWorker", { workerId: lease.workerId, reason: `'${task.definition.wire.name}' was cancelled by force` })
+      .catch(() => {});
   }
 
   close(): void {

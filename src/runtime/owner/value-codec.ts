@@ -2,10 +2,11 @@
  * Values as this process sends and receives them: the codec of values/ with what only a runtime knows - refs, actor handles, remote
  * functions, functions and classes by key.
  */
-import { assertNoPrivateInstanceMembers } from "../../functions/index.ts";
-import type { ObjectRecord } from "../../core/object-record.ts";
-import type { ObjectIndex, PlacementGroupId, WorkerId } from "../../base/ids.ts";
+
 import { SerializationError } from "../../base/errors.ts";
+import type { ObjectIndex, PlacementGroupId, WorkerId } from "../../base/ids.ts";
+import type { ObjectRecord } from "../../core/object-record.ts";
+import { assertNoPrivateInstanceMembers } from "../../functions/index.ts";
 import type { Location } from "../../objects/types.ts";
 import type { DecodeHooks, EncodeHooks, PathOf, Serialized, Special } from "../../values/hooks.ts";
 import { deserialize, encodeValue, flatten, peekFunctions, registeredFor, registeredNamed } from "../../values/index.ts";
@@ -44,7 +45,7 @@ export class ValueCodec implements EncodeHooks, DecodeHooks {
   encode(value: unknown, root: string): Encoded {
     switch (typeof value) {
       case "number":
-        if (value === 0 ? !Object.is(value, -0) : value === value) return { value, large: null, refs: null };
+        if (value === 0 ? !Object.is(value, -0) : !Number.isNaN(value)) return { value, large: null, refs: null };
         break;
       case "boolean":
       case "undefined":
@@ -55,7 +56,8 @@ export class ValueCodec implements EncodeHooks, DecodeHooks {
     try {
       const encoded = encodeValue(value, this, root);
       const refs = this.collecting as ObjectRecord[] | null;
-      if (encoded === null || typeof encoded !== "object" || encoded instanceof Uint8Array) return { value: encoded, large: null, refs };
+      if (encoded === null || typeof encoded !== "object" || encoded instanceof Uint8Array)
+        return { value: encoded, large: null, refs };
       if (encoded.bytes > inlineBytesMax) return { value: undefined, large: encoded, refs };
       return { value: flatten(encoded), large: null, refs };
     } finally {
@@ -84,22 +86,31 @@ export class ValueCodec implements EncodeHooks, DecodeHooks {
   }
 
   encodeSpecial(value: object, path: PathOf): (Special & { payload?: unknown }) | undefined {
-    if (ObjectRef.is(value)) return { tag: "ref", data: this.noteRef(ObjectRef.recordOf(value, this.runtime, `send ${path()}:`)) };
+    if (ObjectRef.is(value))
+      return { tag: "ref", data: this.noteRef(ObjectRef.recordOf(value, this.runtime, `send ${path()}:`)) };
     if (typeof value === "function") return this.encodeCallable(value, path);
     const actor = actorInternalsOf(value);
     if (actor !== undefined) return { tag: "actor", data: actor.toWire((record) => this.noteRef(record)) };
     if (value instanceof PlacementGroup) return { tag: "pg", data: [value.id, value.bundles] };
     if (value instanceof ObjectRefGenerator) {
-      throw new SerializationError(`Cannot serialize ${path()} as a value: an ObjectRefGenerator belongs to the process that made it`, { path: path() });
+      throw new SerializationError(
+        `Cannot serialize ${path()} as a value: an ObjectRefGenerator belongs to the process that made it`,
+        { path: path() },
+      );
     }
     const registered = registeredFor(value);
-    if (registered !== undefined) return { tag: "registered", data: this.runtime.functions.registerSerializer(registered), payload: registered.serialize(value as never) };
+    if (registered !== undefined)
+      return {
+        tag: "registered",
+        data: this.runtime.functions.registerSerializer(registered),
+        payload: registered.serialize(value as never),
+      };
     return undefined;
   }
 
-  encodeClass(constructor: Function, path: PathOf): string {
-    assertNoPrivateInstanceMembers(constructor, path());
-    return this.runtime.functions.keyOf(constructor, path);
+  encodeClass(Class: Function, path: PathOf): string {
+    assertNoPrivateInstanceMembers(Class, path());
+    return this.runtime.functions.keyOf(Class, path);
   }
 
   decodeSpecial(special: Special, payload: unknown): unknown {
@@ -116,7 +127,9 @@ export class ValueCodec implements EncodeHooks, DecodeHooks {
       case "class":
         return this.runtime.functions.loaded(special.data as string);
       case "registered":
-        return (registeredNamed(special.data as string) ?? this.runtime.functions.loadedSerializer(special.data)).deserialize(payload as never);
+        return (registeredNamed(special.data as string) ?? this.runtime.functions.loadedSerializer(special.data)).deserialize(
+          payload as never,
+        );
       case "pg": {
         const [id, bundles] = special.data as [PlacementGroupId, Record<string, number>[]];
         return new PlacementGroup(id, bundles, this.runtime);
@@ -151,4 +164,3 @@ export class ValueCodec implements EncodeHooks, DecodeHooks {
     return { tag: "function", data: key };
   }
 }
-

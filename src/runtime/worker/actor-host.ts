@@ -49,7 +49,14 @@ export class ActorHost {
   info(): ActorInfo | null {
     const { spec } = this;
     if (spec === null) return null;
-    return { actorId: spec.actorId, name: spec.name, namespace: spec.namespace, resources: spec.lifetimeResources, gpuIds: this.gpuIds, incarnation: this.incarnation };
+    return {
+      actorId: spec.actorId,
+      name: spec.name,
+      namespace: spec.namespace,
+      resources: spec.lifetimeResources,
+      gpuIds: this.gpuIds,
+      incarnation: this.incarnation,
+    };
   }
 
   /** Makes the instance and tells the daemon how that went. */
@@ -60,7 +67,8 @@ export class ActorHost {
     this.incarnation = incarnation;
     this.gpuIds = gpuIds;
     this.groups.set("", { limit: start.maxConcurrency, running: 0, queue: new Fifo() });
-    for (const [name, limit] of Object.entries(start.concurrencyGroups)) this.groups.set(name, { limit, running: 0, queue: new Fifo() });
+    for (const [name, limit] of Object.entries(start.concurrencyGroups))
+      this.groups.set(name, { limit, running: 0, queue: new Fifo() });
     try {
       const Class = (await runtime.functions.loadOne(start.classKey)) as new (...args: unknown[]) => object;
       const args = await this.executor.decodeArgsSlowly(start.args);
@@ -116,7 +124,8 @@ export class ActorHost {
   }
 
   queued(from: WorkerId, index: ObjectIndex): TaskRun | undefined {
-    for (const group of this.groups.values()) for (const run of group.queue) if (run.owner === from && run.index === index) return run;
+    for (const group of this.groups.values())
+      for (const run of group.queue) if (run.owner === from && run.index === index) return run;
     return undefined;
   }
 
@@ -165,7 +174,10 @@ export class ActorHost {
       const args = this.executor.decodeArgs(run.args);
       const ready = args ?? (await this.executor.decodeArgsSlowly(run.args));
       if (run.cancelled) throw new DOMException("The call was cancelled", "AbortError");
-      await this.executor.settle(run, runInTask(run, async () => method.apply(this.instance, ready)));
+      await this.executor.settle(
+        run,
+        runInTask(run, async () => method.apply(this.instance, ready)),
+      );
     } catch (error) {
       this.executor.fail(run, error);
     } finally {
@@ -178,7 +190,8 @@ export class ActorHost {
   /** `exitActor()` was called in a method: the actor ends by its own will, and its callers are told so. */
   exit(run: TaskRun): void {
     const spec = this.spec;
-    if (spec === null) return this.executor.fail(run, new Error("Cannot exit the actor: exitActor() was not called inside an actor"));
+    if (spec === null)
+      return this.executor.fail(run, new Error("Cannot exit the actor: exitActor() was not called inside an actor"));
     if (this.exiting) return;
     this.exiting = true;
     this.executor.runtime.daemon.send([Kind.ActorExiting, spec.actorId, this.incarnation]);

@@ -2,12 +2,13 @@
  * Runs what owners push to this worker. Each lane runs its tasks in order; synchronous ones follow each other without the event loop, so
  * that a stream of short tasks costs little more than the calls themselves.
  */
-import { SegmentMissing } from "../../objects/index.ts";
+
 import type { LeaseId, ObjectIndex, WorkerId } from "../../base/ids.ts";
+import type { ObjectRecord } from "../../core/object-record.ts";
+import { SegmentMissing } from "../../objects/index.ts";
+import type { Location } from "../../objects/types.ts";
 import { Kind } from "../../wire/index.ts";
 import type { FromDaemon, PeerMessage, WireArg, WireRefLists, WireReturn } from "../../wire/messages.ts";
-import type { Location } from "../../objects/types.ts";
-import type { ObjectRecord } from "../../core/object-record.ts";
 import { collectGarbage } from "../owner/collect-garbage.ts";
 import { ExitActor } from "../owner/exit-actor.ts";
 import type { ActorInfo, Runtime, WorkerSide } from "../owner/runtime.ts";
@@ -132,7 +133,8 @@ export class Executor implements WorkerSide, LaneHooks {
 
   /** Lanes of leases that ended are not announced: those with nothing to do go when a new one comes. */
   private dropOldLanes(fresh: Lane): void {
-    for (const [id, lane] of this.lanes) if (lane !== fresh && lane.running === null && lane.queue.length === 0) this.lanes.delete(id);
+    for (const [id, lane] of this.lanes)
+      if (lane !== fresh && lane.running === null && lane.queue.length === 0) this.lanes.delete(id);
   }
 
   // -------------------------------------------------------------- running
@@ -215,7 +217,12 @@ export class Executor implements WorkerSide, LaneHooks {
 
   async decodeArgsSlowly(wire: readonly WireArg[]): Promise<unknown[]> {
     const args: unknown[] = [];
-    for (const arg of wire) args.push(Array.isArray(arg) ? await this.readStored(arg as Extract<WireArg, readonly unknown[]>) : await this.runtime.values.decode(arg as Uint8Array));
+    for (const arg of wire)
+      args.push(
+        Array.isArray(arg)
+          ? await this.readStored(arg as Extract<WireArg, readonly unknown[]>)
+          : await this.runtime.values.decode(arg as Uint8Array),
+      );
     return args;
   }
 
@@ -238,7 +245,10 @@ export class Executor implements WorkerSide, LaneHooks {
       const args = await this.decodeArgsSlowly(run.args);
       if (run.cancelled) throw new DOMException("The task was cancelled", "AbortError");
       run.startMs = performance.now();
-      await this.settle(run, runInTask(run, async () => (loaded.fn as Function)(...args)));
+      await this.settle(
+        run,
+        runInTask(run, async () => (loaded.fn as Function)(...args)),
+      );
     } catch (error) {
       this.fail(run, error);
     } finally {
@@ -249,7 +259,10 @@ export class Executor implements WorkerSide, LaneHooks {
   /** A function declared without `async` returned a promise. */
   settleLater(run: TaskRun, result: PromiseLike<unknown>): Promise<void> {
     this.track(run);
-    return this.settle(run, runInTask(run, () => Promise.resolve(result))).finally(() => this.untrack(run));
+    return this.settle(
+      run,
+      runInTask(run, () => Promise.resolve(result)),
+    ).finally(() => this.untrack(run));
   }
 
   /** Waits for what the function returned and answers. Never rejects. */
@@ -269,9 +282,12 @@ export class Executor implements WorkerSide, LaneHooks {
     const wanted = run.loaded.wire.numReturns;
     if (wanted === 1) return this.reply(run, [result]);
     if (wanted === 0) return this.reply(run, [undefined]);
-    const list = typeof result === "object" && result !== null && Symbol.iterator in result ? [...(result as Iterable<unknown>)] : null;
+    const list =
+      typeof result === "object" && result !== null && Symbol.iterator in result ? [...(result as Iterable<unknown>)] : null;
     if (list === null || list.length !== wanted) {
-      throw new TypeError(`Cannot return ${list === null ? typeof result : `${list.length} values`} from '${run.loaded.wire.name}': its numReturns is ${wanted}`);
+      throw new TypeError(
+        `Cannot return ${list === null ? typeof result : `${list.length} values`} from '${run.loaded.wire.name}': its numReturns is ${wanted}`,
+      );
     }
     this.reply(run, list);
   }
@@ -281,13 +297,18 @@ export class Executor implements WorkerSide, LaneHooks {
     let refs: (ObjectRecord[] | null)[] | null = null;
     for (let i = 0; i < results.length; i++) {
       const encoded = this.runtime.values.encode(results[i], results.length === 1 ? "result" : `result[${i}]`);
-      returns[i] = encoded.large === null ? encoded.value : [this.runtime.objects.store(run.index + i, run.attempt, run.owner, encoded.large)];
+      returns[i] =
+        encoded.large === null
+          ? encoded.value
+          : [this.runtime.objects.store(run.index + i, run.attempt, run.owner, encoded.large)];
       if (encoded.refs !== null) {
         refs ??= results.map(() => null);
         refs[i] = encoded.refs;
       }
     }
-    this.send(run, () => run.link.send([Kind.Reply, run.index, run.attempt, performance.now() - run.startMs, returns, this.lend(run, refs, -1)]));
+    this.send(run, () =>
+      run.link.send([Kind.Reply, run.index, run.attempt, performance.now() - run.startMs, returns, this.lend(run, refs, -1)]),
+    );
     this.events.record(run, "FINISHED");
     this.afterRun(run);
   }
@@ -330,7 +351,9 @@ export class Executor implements WorkerSide, LaneHooks {
     const bytes = this.runtime.encodeError(wrapped);
     const reason = run.cancelled || wrapped.code === "TASK_CANCELLED" ? "cancelled" : "threw";
     const retry = reason === "threw" && isRetried(error, wire.retryExceptions);
-    this.send(run, () => run.link.send([Kind.Failed, run.index, run.attempt, performance.now() - run.startMs, bytes, reason, retry, 0]));
+    this.send(run, () =>
+      run.link.send([Kind.Failed, run.index, run.attempt, performance.now() - run.startMs, bytes, reason, retry, 0]),
+    );
     this.events.record(run, "FAILED", wrapped.message);
     this.afterRun(run);
   }
@@ -380,7 +403,8 @@ export class Executor implements WorkerSide, LaneHooks {
   }
 
   private queued(from: WorkerId, index: ObjectIndex): TaskRun | undefined {
-    for (const lane of this.lanes.values()) for (const run of lane.queue) if (run.owner === from && run.index === index) return run;
+    for (const lane of this.lanes.values())
+      for (const run of lane.queue) if (run.owner === from && run.index === index) return run;
     return this.actor.queued(from, index);
   }
 

@@ -1,13 +1,13 @@
 /** Entry of a worker process: joins its daemon and runs what it is given. */
 import type { JobId, WorkerId } from "../../base/ids.ts";
-import { diesWithParent } from "./parent-death.ts";
 import type { RuntimeEnvSpec } from "../../wire/messages.ts";
 import { provideRuntime } from "../owner/remote-function.ts";
 import { Runtime } from "../owner/runtime.ts";
 import { currentTask } from "../owner/task-context.ts";
 import { adoptRuntime } from "../owner/the-runtime.ts";
 import { Executor } from "./executor.ts";
-import { nameOutput } from "./output-names.ts";
+import { blockOutput, nameOutput } from "./output-names.ts";
+import { diesWithParent } from "./parent-death.ts";
 
 interface WorkerConfig {
   readonly sessionDir: string;
@@ -39,6 +39,7 @@ const runtime = new Runtime({
 const executor = new Executor(runtime);
 adoptRuntime(runtime);
 provideRuntime(() => runtime);
+blockOutput();
 nameOutput(() => executor.actor.spec?.className ?? currentTask()?.definition.name ?? null);
 
 // Without its daemon a worker has no purpose, and nobody would end it.
@@ -46,7 +47,9 @@ runtime.onDaemonLost = () => process.exit(1);
 
 process.on("unhandledRejection", (reason) => {
   const name = currentTask()?.definition.name;
-  process.stderr.write(`Unhandled rejection${name === undefined ? "" : ` in '${name}'`} (the worker goes on): ${(reason as Error)?.stack ?? String(reason)}\n`);
+  process.stderr.write(
+    `Unhandled rejection${name === undefined ? "" : ` in '${name}'`} (the worker goes on): ${(reason as Error)?.stack ?? String(reason)}\n`,
+  );
 });
 
 /** The exception came out of a callback: what waits for that callback would wait for ever. The only run there is gets it; then the process ends, as Node's does. */

@@ -16,3 +16,14 @@ export function nameOutput(currentName: () => string | null): void {
     }) as typeof stream.write;
   }
 }
+
+/**
+ * Makes printing wait until the pipe has taken it. Otherwise Node keeps what does not fit, and a task's result overtakes what it printed, or
+ * `process.exit` throws it away.
+ */
+export function blockOutput(): void {
+  for (const stream of [process.stdout, process.stderr]) {
+    const handle = (stream as { _handle?: { setBlocking?(on: boolean): void } })._handle;
+    handle?.setBlocking?.(true);
+  }
+}

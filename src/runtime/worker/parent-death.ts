@@ -7,6 +7,8 @@ const sigkill = 9;
 export function diesWithParent(): void {
   if (process.platform !== "linux") return;
   const koffi = createRequire(import.meta.url)("koffi");
-  const prctl = koffi.load(null).func("int prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d)");
+  const prctl = koffi
+    .load(null)
+    .func("int prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d)");
   prctl(setParentDeathSignal, sigkill, 0, 0, 0);
 }

@@ -30,8 +30,11 @@ export async function streamOut(executor: Executor, run: TaskRun, produced: unkn
 
 function iteratorOf(produced: unknown, run: TaskRun): Iterator<unknown> | AsyncIterator<unknown> {
   const iterable = produced as Partial<Iterable<unknown> & AsyncIterable<unknown>> | null;
-  const make = (iterable?.[Symbol.asyncIterator] ?? iterable?.[Symbol.iterator]) as (() => Iterator<unknown> | AsyncIterator<unknown>) | undefined;
-  if (typeof make !== "function") throw new TypeError(`Cannot stream what '${run.loaded.wire.name}' returned: it is not a generator`);
+  const make = (iterable?.[Symbol.asyncIterator] ?? iterable?.[Symbol.iterator]) as
+    | (() => Iterator<unknown> | AsyncIterator<unknown>)
+    | undefined;
+  if (typeof make !== "function")
+    throw new TypeError(`Cannot stream what '${run.loaded.wire.name}' returned: it is not a generator`);
   return make.call(iterable);
 }
 
@@ -54,7 +57,9 @@ function sendItem(executor: Executor, run: TaskRun, item: number, value: unknown
   const { runtime } = executor;
   const encoded = runtime.values.encode(value, `item ${item}`);
   const wire: WireReturn =
-    encoded.large === null ? encoded.value : [runtime.objects.store(run.index, itemAttemptBase * (run.attempt + 1) + item, run.owner, encoded.large)];
+    encoded.large === null
+      ? encoded.value
+      : [runtime.objects.store(run.index, itemAttemptBase * (run.attempt + 1) + item, run.owner, encoded.large)];
   const refs = executor.lend(run, encoded.refs === null ? null : [encoded.refs], item)?.[0] ?? null;
   executor.send(run, () => run.link.send([Kind.StreamItem, run.index, run.attempt, item, wire, refs]));
 }

@@ -10,12 +10,24 @@ export function toTaskError(error: unknown, functionName: string, runtime: Runti
   const where = `on node ${nodeId.slice(0, 8)}, pid ${process.pid}`;
   if (error instanceof TaskError) {
     // An error that came out of a further task keeps the user's own error as its cause, however many tasks it passed through.
-    return new TaskError(`'${functionName}' failed ${where}, in ${error.message}`, { functionName, nodeId, pid: process.pid, remoteStack: error.remoteStack, cause: error.cause });
+    return new TaskError(`'${functionName}' failed ${where}, in ${error.message}`, {
+      functionName,
+      nodeId,
+      pid: process.pid,
+      remoteStack: error.remoteStack,
+      cause: error.cause,
+    });
   }
   const isError = typeof error === "object" && error !== null && typeof (error as Error).stack === "string";
   if (isError) rewriteStack(error as Error);
   const remoteStack = isError ? ((error as Error).stack as string) : String(error);
-  return new TaskError(`'${functionName}' failed ${where}: ${remoteStack}`, { functionName, nodeId, pid: process.pid, remoteStack, cause: error });
+  return new TaskError(`'${functionName}' failed ${where}: ${remoteStack}`, {
+    functionName,
+    nodeId,
+    pid: process.pid,
+    remoteStack,
+    cause: error,
+  });
 }
 
 /** Maps the stacks of an error and its causes in place. */

@@ -23,7 +23,16 @@ export class TaskRun implements TaskContext {
   onConsumed: (() => void) | null = null;
   private controller: AbortController | null = null;
 
-  constructor(owner: WorkerId, link: Link, loaded: LoadedDefinition, index: ObjectIndex, attempt: number, args: readonly WireArg[], lane: Lane | null, actorId: ActorId | null) {
+  constructor(
+    owner: WorkerId,
+    link: Link,
+    loaded: LoadedDefinition,
+    index: ObjectIndex,
+    attempt: number,
+    args: readonly WireArg[],
+    lane: Lane | null,
+    actorId: ActorId | null,
+  ) {
     this.owner = owner;
     this.link = link;
     this.loaded = loaded;
