@@ -1,6 +1,7 @@
 /**
  * Waits until everything workers printed before is forwarded. There is no asking a pipe whether it is empty, but a turn of the event loop
- * polls every pipe: a full turn in which none of them gave a chunk, and none is held back for a slow reader, found them empty.
+ * polls every pipe: a full turn in which none of them gave a chunk, and none is held back for a slow reader, found them empty. What a
+ * worker has printed is in its pipe, as it writes blocking; a line without an end is as good as it gets, for the session is about to end.
  */
 import { once } from "node:events";
 import type { Daemon } from "./daemon.ts";
@@ -18,6 +19,7 @@ export async function flushLogs(daemon: Daemon): Promise<void> {
     await turn();
     await turn();
   }
+  for (const worker of daemon.pool.all()) worker.output?.flushPartialLines();
   daemon.logs.flush();
   await Promise.race([
     Promise.all([...daemon.pool.all()].map((worker) => worker.output?.flushFiles())),

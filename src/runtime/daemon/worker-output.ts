@@ -47,6 +47,11 @@ export class WorkerOutput {
     for (const file of this.files) file.close();
   }
 
+  /** What was printed without an end of line becomes a line. */
+  flushPartialLines(): void {
+    for (const { splitter, ended } of this.streams) if (!ended) splitter.end();
+  }
+
   flushFiles(): Promise<unknown> {
     return Promise.all(this.files.map((file) => file.flush()));
   }
