@@ -169,6 +169,7 @@ export class Daemon implements SimProcess {
     const ownerId = from as WorkerId;
     switch (message[0]) {
       case Kind.Hello:
+        if (this.drivers.has(from)) return;
         return this.dispatch({ kind: "workerReady", token: this.workers.get(from)!.token, workerId: ownerId });
       case Kind.DefineClass:
         return this.dispatch({ kind: "defineClass", ownerId, jobId: this.jobOf(from), classId: message[1], spec: message[2] });
