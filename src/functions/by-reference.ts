@@ -128,6 +128,8 @@ function builtins(): Map<unknown, Reference> {
 
 function readBuiltin(module: object, url: string): void {
   builtinTable.set(module, { kind: "import", url, name: "default" });
+  const { prototype } = module as { prototype?: unknown };
+  if (typeof module === "function" && isObject(prototype)) noteMethods(prototype, url, "default.prototype", builtinTable);
   for (const key of Object.keys(module)) {
     const value = Object.getOwnPropertyDescriptor(module, key)?.value;
     if (!isObject(value) || builtinTable.has(value)) continue;

@@ -96,13 +96,15 @@ function captureNow(fn: Function, context: CaptureContext): Captured {
 }
 
 /** Tries by value; where an import of the program's own file cannot, that import travels by reference. */
-function discover({ fn, context }: Active, variables: SharedVariables): Graph {
+function discover(self: Active, variables: SharedVariables): Graph {
+  const { fn, context } = self;
   const byReference = new Set<string>();
   const outside: Outside = {
     captureOther: (other) => {
       const isCyclic = active.some((item) => item.fn === other);
       const { key, holds } = capture(other, context);
-      return { key, isCyclic, holds };
+      // Once this key was asked for, what was captured since may lead back here.
+      return { key, isCyclic: isCyclic || self.promisedKey !== null, holds };
     },
     isHandle: (other) => isHandle(other, context),
     shared: variables,

@@ -121,7 +121,9 @@ function undeclaredPrivate(source: string): string | null {
     parse(source, { ...parserOptions, checkPrivateFields: true });
     return null;
   } catch (error) {
-    return /'#([^']+)' must be declared/.exec((error as Error).message)?.[1] ?? null;
+    // The text was legal with the check off.
+    const { message, pos } = error as Error & { pos: number };
+    return /'#([^']+)' must be declared/.exec(message)?.[1] ?? /#([\w$]+)/.exec(source.slice(pos))?.[1] ?? null;
   }
 }
 
