@@ -173,7 +173,7 @@ export class ActorHost {
     try {
       const args = this.executor.decodeArgs(run.args);
       const ready = args ?? (await this.executor.decodeArgsSlowly(run.args));
-      if (run.cancelled) throw new DOMException("The call was cancelled", "AbortError");
+      if (run.cancelled) throw run.cancelReason();
       await this.executor.settle(
         run,
         runInTask(run, async () => method.apply(this.instance, ready)),

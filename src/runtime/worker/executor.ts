@@ -243,7 +243,7 @@ export class Executor implements WorkerSide, LaneHooks {
       const { loaded } = run;
       if (loaded.fn === null) setFunction(loaded, await this.runtime.functions.loadOne(loaded.wire.functionKey));
       const args = await this.decodeArgsSlowly(run.args);
-      if (run.cancelled) throw new DOMException("The task was cancelled", "AbortError");
+      if (run.cancelled) throw run.cancelReason();
       run.startMs = performance.now();
       await this.settle(
         run,
@@ -399,7 +399,7 @@ export class Executor implements WorkerSide, LaneHooks {
     if (run === undefined || run.attempt !== attempt) return;
     run.abort();
     if (recursive) this.runtime.tasks.cancelChildren(key);
-    if (!this.runs.has(key)) this.fail(run, new DOMException("The task was cancelled", "AbortError"));
+    if (!this.runs.has(key)) this.fail(run, run.cancelReason());
   }
 
   private queued(from: WorkerId, index: ObjectIndex): TaskRun | undefined {

@@ -1,4 +1,5 @@
 /** One run of a task or call in this worker: its context for the user's code, and where its answer goes. */
+import { TaskCancelledError } from "../../base/errors.ts";
 import type { ActorId, ObjectIndex, WorkerId } from "../../base/ids.ts";
 import type { StrategySpec, WireArg } from "../../wire/messages.ts";
 import type { TaskContext } from "../owner/task-context.ts";
@@ -63,7 +64,7 @@ export class TaskRun implements TaskContext {
   get signal(): AbortSignal {
     if (this.controller === null) {
       this.controller = new AbortController();
-      if (this.cancelled) this.controller.abort(cancelReason());
+      if (this.cancelled) this.controller.abort(this.cancelReason());
     }
     return this.controller.signal;
   }
@@ -75,8 +76,14 @@ export class TaskRun implements TaskContext {
 
   abort(): void {
     this.cancelled = true;
-    this.controller?.abort(cancelReason());
+    this.controller?.abort(this.cancelReason());
     this.onConsumed?.();
+  }
+
+  /** What the signal's listeners, and whoever rejects with its reason, get. */
+  cancelReason(): TaskCancelledError {
+    const taskName = this.loaded.wire.name;
+    return new TaskCancelledError(`'${taskName}' was cancelled`, { taskName });
   }
 
   waitStarted(): void {
@@ -87,5 +94,3 @@ export class TaskRun implements TaskContext {
     this.lane?.waitEnded();
   }
 }
-
-const cancelReason = (): DOMException => new DOMException("The task was cancelled", "AbortError");
