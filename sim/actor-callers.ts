@@ -108,7 +108,9 @@ export class ActorCallers {
         return this.apply(client, { kind: "connected", workerId: effect.view.workerId! });
       case "send":
         stepOwnership(this.process.ownership, { kind: "pushed", task: effect.task, runner: client });
-        return this.process.tasks.sendTask(client.state.view!.workerId!, -1, effect.task);
+        if (this.process.tasks.sendTask(client.state.view!.workerId!, -1, effect.task)) return;
+        this.apply(client, { kind: "done", task: effect.task });
+        return stepOwnership(this.process.ownership, { kind: "crashed", task: effect.task, cause: "bystander" });
       case "interrupted":
         if (client.state.state === "dead") return this.fail(effect.task, "ACTOR_DIED");
         return stepOwnership(this.process.ownership, { kind: "crashed", task: effect.task, cause: "crash" });

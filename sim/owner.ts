@@ -170,7 +170,7 @@ export class Owner implements SimProcess {
       this.whenSettled(record, () => {
         if (--left > 0) return;
         scope.onWait(false);
-        this.decodeAll(scope, records, then);
+        this.get(scope, records, then); // one that was there may have been lost meanwhile
       });
     }
   }

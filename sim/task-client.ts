@@ -151,10 +151,14 @@ export class TaskClient {
 
   private push(lease: LeaseRecord, task: TaskRecord): void {
     stepOwnership(this.process.ownership, { kind: "pushed", task, runner: lease });
-    this.sendTask(lease.workerId, lease.leaseId, task);
+    if (this.sendTask(lease.workerId, lease.leaseId, task)) return;
+    this.step({ kind: "done", lease, task, durationMs: null });
+    stepOwnership(this.process.ownership, { kind: "crashed", task, cause: "bystander" });
   }
 
-  sendTask(worker: string, lane: number, task: TaskRecord): void {
+  /** False, and nothing sent, when an argument was lost while the task was queued: it waits for that again. */
+  sendTask(worker: string, lane: number, task: TaskRecord): boolean {
+    if (task.args.some((arg) => isRecord(arg) && arg.state !== "inline" && arg.state !== "stored")) return false;
     const args: WireArg[] = task.args.map((arg) => {
       if (!isRecord(arg)) return arg;
       if (arg.state !== "stored") return arg.value;
@@ -162,6 +166,7 @@ export class TaskClient {
       return [arg.location!, ref];
     });
     this.process.send(worker, [Kind.Push, lane, task.definition.id, task.index, task.attempt, args, task.parent]);
+    return true;
   }
 
   granted(classId: number, leaseId: LeaseId, workerId: WorkerId): void {
