@@ -6,6 +6,7 @@ import { newOwned, step as stepOwnership } from "../src/core/ownership.ts";
 import type { TaskRecord } from "../src/core/task-record.ts";
 import type { ActorSpec, ActorView, Resources } from "../src/wire/messages.ts";
 import type { Owner, Scope } from "./owner.ts";
+import { lostConnectionMs } from "./task-client.ts";
 import { encodeError } from "./value.ts";
 
 interface Client {
@@ -156,6 +157,16 @@ export class ActorCallers {
   viewed(view: ActorView): void {
     const client = this.clients.get(view.actorId);
     if (client !== undefined) this.apply(client, { kind: "view", view });
+  }
+
+  /** A connection broke. If it is not because the actor's process ended, that process is ended: calls under way may be lost. */
+  peerGone(peer: string): void {
+    this.workerDied(peer);
+    this.process.after(lostConnectionMs, () => {
+      for (const { state } of this.clients.values()) {
+        if (state.state === "broken" && state.view?.workerId === peer) this.process.request("restartActor", state.actorId, () => {});
+      }
+    });
   }
 
   workerDied(workerId: string): void {

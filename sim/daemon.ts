@@ -14,6 +14,8 @@ import type { Timer } from "./world.ts";
 interface WorkerBook {
   readonly token: number;
   readonly process: Worker;
+  /** It has said hello. */
+  introduced: boolean;
   /** Asked to end: its end is no crash. */
   intended: boolean;
   outOfMemory: boolean;
@@ -116,7 +118,7 @@ export class Daemon implements SimProcess {
     world.after(20 + world.random.next() * 80, () => {
       if (world.random.chance(this.startFailures)) return this.dispatch({ kind: "startFailed", token, permanent: false, text: "bad luck" });
       const process = new Worker(this.shared, this.shared.newId("w"), jobId);
-      this.workers.set(process.id, { token, process, intended: false, outOfMemory: false });
+      this.workers.set(process.id, { token, process, introduced: false, intended: false, outOfMemory: false });
       network.add(process);
       process.send(daemonId, [Kind.Hello, { id: process.id }]);
     });
@@ -143,6 +145,7 @@ export class Daemon implements SimProcess {
     const book = this.workers.get(id);
     if (book === undefined) return;
     this.workers.delete(id);
+    if (!book.introduced) return this.dispatch({ kind: "startFailed", token: book.token, permanent: false, text: "it died" });
     const exit: ProcessExit = { pid: 0, exitCode: null, signal: "SIGKILL", outOfMemory: book.outOfMemory, intended: book.intended, text: "ended" };
     for (const [leaseId, lease] of this.leases) if (lease.workerId === id) this.leases.delete(leaseId);
     for (const other of [...this.workers.keys(), ...this.drivers.keys()]) this.send(other, [Kind.WorkerDied, id, exit]);
@@ -170,6 +173,7 @@ export class Daemon implements SimProcess {
     switch (message[0]) {
       case Kind.Hello:
         if (this.drivers.has(from)) return;
+        this.workers.get(from)!.introduced = true;
         return this.dispatch({ kind: "workerReady", token: this.workers.get(from)!.token, workerId: ownerId });
       case Kind.DefineClass:
         return this.dispatch({ kind: "defineClass", ownerId, jobId: this.jobOf(from), classId: message[1], spec: message[2] });
@@ -211,6 +215,7 @@ export class Daemon implements SimProcess {
       this.subscribe(from, params as ActorId);
       result = viewOf(this.registry.actors.get(params as ActorId)!);
     } else if (method === "actorOutOfScope") this.tell({ kind: "outOfScope", actorId: params as ActorId });
+    else if (method === "restartActor") this.tell({ kind: "kill", actorId: params as ActorId, noRestart: false });
     else if (method === "killWorker") this.kill(params as string, { intended: true });
     if (id !== 0) this.send(from, [Kind.Response, id, true, result]);
   }

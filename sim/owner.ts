@@ -346,7 +346,7 @@ export class Owner implements SimProcess {
   peerGone(peer: string): void {
     if (peer === daemonId) return;
     this.tasks.peerGone(peer);
-    this.actors.workerDied(peer);
+    this.actors.peerGone(peer);
     this.borrows.peerGone(peer);
     this.onCallerGone(peer);
     this.drain();

@@ -13,7 +13,7 @@ import { encodeError } from "./value.ts";
 import type { Timer } from "./world.ts";
 
 /** A worker whose connection to an owner broke is ended by the daemon after this long, as in the runtime. */
-const lostConnectionMs = 2000;
+export const lostConnectionMs = 2000;
 
 export class TaskClient {
   readonly submitter = createSubmitter();
