@@ -5,9 +5,10 @@
 import { createRequire, isBuiltin } from "node:module";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { types } from "node:util";
+import { isNative } from "./class-parts.ts";
 import type { Inspected } from "./inspect.ts";
 import { baseUrlOf, type Script } from "./scripts.ts";
-import { standardGlobals } from "./standard-globals.ts";
+import { languageGlobals, standardGlobals } from "./standard-globals.ts";
 
 export type Reference =
   /** An expression over globals, e.g. `Object.defineProperty`. */
@@ -83,6 +84,8 @@ function globals(): Map<unknown, Reference> {
     const value = Object.getOwnPropertyDescriptor(globalThis, name)?.value;
     if (!isObject(value)) continue;
     note(value, name);
+    // What else is on the global object is the program's, or has a name of its own.
+    if (value === globalThis) continue;
     noteMembers(value, name, note);
     if (typeof value === "function" && isObject(value.prototype)) {
       note(value.prototype, `${name}.prototype`);
@@ -102,6 +105,8 @@ function noteMembers(owner: object, code: string, note: (value: unknown, code: s
   for (const key of Reflect.ownKeys(owner)) {
     const value = Object.getOwnPropertyDescriptor(owner, key)?.value;
     if (typeof value !== "function" || key === "constructor") continue;
+    // Something that the program added to a class of the language.
+    if (languageGlobals.has(code.split(".")[0]) && !isNative(value)) continue;
     if (typeof key === "string") note(value, /^[\w$]+$/.test(key) ? `${code}.${key}` : `${code}[${JSON.stringify(key)}]`);
     else if (key.description?.startsWith("Symbol.")) note(value, `${code}[${key.description}]`);
   }

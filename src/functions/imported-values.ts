@@ -5,6 +5,7 @@
 
 import { types } from "node:util";
 import { isInstalled, isSelfUrl, type Reference, referenceTo } from "./by-reference.ts";
+import { isClassLike, textOf } from "./class-parts.ts";
 import type { ImportOrigin } from "./failures.ts";
 import type { FreeVariable } from "./free-variables.ts";
 import type { FunctionNode } from "./nodes.ts";
@@ -49,14 +50,27 @@ export function importedReference(
     };
   }
   if (binding.required && !isStillRequired(binding, node, value)) return undefined;
-  return describe(binding, node, isNamespace || (binding.name === "*" && typeof value === "object"), byReference);
+  const isModule =
+    isNamespace ||
+    (typeof value === "object" && (binding.name === "*" || (binding.name === "=" && isUsedByParts(variable, value))));
+  return describe(binding, node, isModule, byReference);
 }
 
 /** True when the scope a variable was found in is that of the script, and not of a function that reuses the name. */
 function isAtTop({ inspected }: FunctionNode, { scope, depth }: FoundVariable, name: string): boolean {
   if (scope === null) return false;
   if (scope.description === "Module" || name.startsWith("__vite_ssr_import_")) return true;
-  return depth === inspected.scopes.length - 1 && !scope.description.includes("(");
+  // CommonJS has one function around the file, and compilers may put another into it; neither has a name.
+  return depth >= inspected.scopes.length - 2 && !scope.description.includes("(");
+}
+
+/** Of `module.exports` only properties are used, and no function among them that needs the whole as its `this`. */
+function isUsedByParts({ members }: FreeVariable, exports: object): boolean {
+  if (members === null) return false;
+  return [...members].every((name) => {
+    const member: unknown = (exports as Record<string, unknown>)[name];
+    return typeof member !== "function" || isClassLike(member) || !/\bthis\b/.test(textOf(member));
+  });
 }
 
 function isStillRequired(binding: ImportBinding, node: FunctionNode, value: unknown): boolean {

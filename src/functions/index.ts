@@ -4,6 +4,7 @@ export { capture } from "./capture.ts";
 export { assertNoPrivateInstanceMembers } from "./class-parts.ts";
 export { keyOf } from "./identity.ts";
 export { displayName } from "./inferred-name.ts";
+export { preferPackagesIn } from "./resolve-specifier.ts";
 export { revive } from "./revive.ts";
 export { listScripts } from "./scripts.ts";
 export { mapStack } from "./stack.ts";

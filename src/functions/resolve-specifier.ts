@@ -73,10 +73,22 @@ function isFile(path: string): boolean {
   return statSync(path, { throwIfNoEntry: false })?.isFile() ?? false;
 }
 
+let preferred: string | null = null;
+
+/** Packages in this `node_modules` go before those beside the importing file: what a runtime env installed. */
+export function preferPackagesIn(nodeModules: string): void {
+  preferred = nodeModules;
+}
+
 function resolvePackage(specifier: string, base: string): string | undefined {
   const match = /^((?:@[^/]+\/)?[^/]+)(\/.*)?$/.exec(specifier);
   if (match === null) return undefined;
   const [, name, rest = ""] = match;
+  if (preferred !== null) {
+    const home = join(preferred, name);
+    const manifest = readManifest(home);
+    if (manifest !== undefined) return resolveInPackage(home, manifest, rest);
+  }
   for (let directory = dirname(fileURLToPath(base)); ; directory = dirname(directory)) {
     const own = readManifest(directory);
     if (own?.name === name && own.exports !== undefined) return resolveExports(own, `.${rest}`, directory);

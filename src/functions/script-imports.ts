@@ -41,11 +41,12 @@ function mayBeImport(text: string, name: string): boolean {
   ).test(text);
 }
 
-/** Statements at the top level of a script, or of the function that a test runner wrapped around it. */
+/** Statements at the top level of a script, or of the function that a compiler or test runner wrapped around it. */
 function* statementsOf(tree: any): Generator<any> {
   for (const statement of tree.body) {
     yield statement;
-    const wrapper = statement.type === "ExpressionStatement" ? statement.expression : null;
+    let wrapper = statement.type === "ExpressionStatement" ? statement.expression : null;
+    if (wrapper?.type === "CallExpression") wrapper = wrapper.callee;
     if (wrapper?.type !== "ArrowFunctionExpression" && wrapper?.type !== "FunctionExpression") continue;
     if (wrapper.body.type !== "BlockStatement") continue;
     for (const inner of wrapper.body.body) {

@@ -16,4 +16,7 @@ const node = `console process global Buffer clearImmediate setImmediate URL URLS
   PerformanceResourceTiming performance fetch FormData Headers Request Response WebSocket CloseEvent ErrorEvent CustomEvent crypto Crypto CryptoKey
   SubtleCrypto navigator Navigator Storage localStorage sessionStorage`;
 
+/** Those of the language itself, which are native. */
+export const languageGlobals: ReadonlySet<string> = new Set(language.split(/\s+/));
+
 export const standardGlobals: ReadonlySet<string> = new Set(`${language} ${node}`.split(/\s+/));
