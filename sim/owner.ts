@@ -152,6 +152,9 @@ export class Owner implements SimProcess {
   /** The stored bytes of the record are gone: calls back when it is settled again, by whatever way. */
   recover(record: ObjectRecord, then: () => void): void {
     record.localRefs++;
+    const { contains } = record;
+    record.contains = null; // made again, it has refs of its own
+    for (const inner of contains ?? []) step(this.ownership, { kind: "drop", record: inner });
     step(this.ownership, { kind: "lost", record, name: record.location?.name ?? "", error: () => encodeError("LOST") });
     this.drain();
     this.whenSettled(record, () => {
@@ -177,7 +180,13 @@ export class Owner implements SimProcess {
 
   private decodeAll(scope: Scope, records: readonly ObjectRecord[], then: (outcomes: Outcome<ObjectRecord>[]) => void): void {
     const lost = records.find((record) => record.state === "stored" && this.shared.store.read(record.location as Location) === undefined);
-    if (lost !== undefined) return this.recover(lost, () => this.get(scope, records, then));
+    if (lost !== undefined) {
+      scope.onWait(true); // what makes it again may need the CPU
+      return this.recover(lost, () => {
+        scope.onWait(false);
+        this.get(scope, records, then);
+      });
+    }
     then(records.map((record) => this.decode(scope, record)));
   }
 
