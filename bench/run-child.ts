@@ -15,12 +15,19 @@ export interface ChildRun {
 /** Lines of the error output that a failure quotes. */
 const quotedLines = 3;
 
+/** Process groups of children that run now. */
+const running = new Set<number>();
+
+process.once("exit", () => running.forEach(endGroup));
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(130));
+
 export async function runChild(run: ChildRun): Promise<Outcome[]> {
   const child = spawn(run.command, [...run.args], {
     stdio: ["ignore", "pipe", "pipe"],
     env: { ...process.env, ...run.env },
     detached: true,
   });
+  if (child.pid !== undefined) running.add(child.pid);
   const outcomes: Outcome[] = [];
   let complaint: string[] = [];
   createInterface(child.stdout).on("line", (line) => {
@@ -35,6 +42,7 @@ export async function runChild(run: ChildRun): Promise<Outcome[]> {
     child.once("close", (code, signal) => resolve(signal === null ? `ended with code ${code}` : `ended by ${signal}`));
   });
   clearTimeout(timer);
+  if (child.pid !== undefined) running.delete(child.pid);
   const known = new Set(outcomes.map(({ name }) => name));
   const missing = run.names.filter((name) => !known.has(name));
   return [...outcomes, ...missing.map((name) => ({ name, failure: [end, ...complaint].join("; ") }))];
