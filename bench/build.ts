@@ -19,6 +19,8 @@ export interface Programs {
 export async function buildPrograms(): Promise<Programs> {
   mkdirSync(join(here, ".build"), { recursive: true });
   const dir = mkdtempSync(join(here, ".build", "run-"));
+  const remove = (): void => rmSync(dir, { recursive: true, force: true });
+  process.once("exit", remove); // also when the run is interrupted
   await build({
     absWorkingDir: here,
     entryPoints: {
@@ -43,6 +45,6 @@ export async function buildPrograms(): Promise<Programs> {
     measure: join(dir, "measure.mjs"),
     peerJobs: join(dir, "jobs.mjs"),
     raysMeasure: join(here, "ray", "measure.py"),
-    remove: () => rmSync(dir, { recursive: true, force: true }),
+    remove,
   };
 }
