@@ -44,10 +44,9 @@ export interface FunctionText {
   readonly free: ReadonlyMap<string, FreeVariable>;
   /** Every identifier in the text, so that new names can avoid them. */
   readonly identifiers: ReadonlySet<string>;
-  /** Uses of the surrounding function's `this`, `super` and `new.target`. */
+  /** Uses of the surrounding function's `this` and `super`. */
   readonly outerThis: readonly Span[];
   readonly outerSuper: readonly Span[];
-  readonly outerNewTarget: readonly Span[];
   /** A private name that no class in the text declares. */
   readonly outerPrivate: string | null;
   /** `import.meta`, and the keyword of each `import(...)`. */
@@ -87,7 +86,7 @@ function analyse(text: string): FunctionText {
   } catch (error) {
     failure = error;
     try {
-      program = parse(`({${text}\n})`, parserOptions);
+      program = parse(`({${withPublicKey(text)}\n})`, parserOptions);
       shape = "method";
     } catch {
       throw failure;
@@ -108,12 +107,18 @@ function analyse(text: string): FunctionText {
     identifiers: walker.identifiers,
     outerThis: walker.outerThis,
     outerSuper: walker.outerSuper,
-    outerNewTarget: walker.outerNewTarget,
-    outerPrivate: text.includes("#") ? undeclaredPrivate(shape === "expression" ? `(${text}\n)` : `({${text}\n})`) : null,
+    outerPrivate: text.includes("#")
+      ? undeclaredPrivate(shape === "expression" ? `(${text}\n)` : `({${withPublicKey(text)}\n})`)
+      : null,
     importMeta: walker.importMeta,
     importCalls: walker.importCalls,
     methodKey: property === null ? null : methodKey(property, text, offset),
   };
+}
+
+/** `#name() {}` is legal in a class only; the name is replaced anyway. */
+function withPublicKey(text: string): string {
+  return text.replace(/^((?:async\b|get\b|set\b|[\s*])*)#/, "$1_");
 }
 
 function undeclaredPrivate(source: string): string | null {
@@ -134,5 +139,5 @@ function methodKey(property: any, text: string, offset: number): Span & { replac
     start = text.lastIndexOf("[", start);
     end = text.indexOf("]", end) + 1;
   }
-  return { start, end, replace: property.computed || property.key.type === "PrivateIdentifier" };
+  return { start, end, replace: property.computed || text[start] === "#" };
 }

@@ -111,10 +111,14 @@ function travelsByReference(url: string, specifier: string, required: boolean): 
 
 /** A file of the program that a plain worker can import. Not the program itself, which would run again. */
 function isImportable(url: string, base: string): boolean {
-  if (!url.startsWith("file:") || !isJavaScript(url) || url === base) return false;
+  if (!url.startsWith("file:") || url === base) return false;
+  if (!isJavaScript(url) && !(runsTypeScript && /\.[cm]?ts$/.test(url))) return false;
   const path = pathOfUrl(url);
   return path !== process.argv[1];
 }
+
+/** Whether plain node runs TypeScript. */
+const runsTypeScript = Boolean((process.features as { typescript?: unknown }).typescript);
 
 function isJavaScript(url: string): boolean {
   return /\.([cm]?js|json|node|wasm)(\?|$)/.test(url) || !/\.\w+(\?|$)/.test(url.slice(url.lastIndexOf("/")));

@@ -85,7 +85,6 @@ function refuseWhatIsOutside(node: FunctionNode, sent: Sent): void {
   const { text, path } = node;
   if (text === null) return;
   if (text.outerSuper.length > 0) throw refusal(sent, path, "uses 'super', which belongs to the class or object around it");
-  if (text.outerNewTarget.length > 0) throw refusal(sent, path, "uses 'new.target' of the function around it");
   if (text.node.body?.type === "ClassBody" && computedNames(node.fn, text).some(({ key }) => key === null)) {
     throw refusal(sent, path, "has a method with a computed name that is not in the class any more");
   }

@@ -110,7 +110,6 @@ export class Walker {
   readonly identifiers = new Set<string>();
   readonly outerThis: Span[] = [];
   readonly outerSuper: Span[] = [];
-  readonly outerNewTarget: Span[] = [];
   readonly importMeta: Span[] = [];
   readonly importCalls: Span[] = [];
   private readonly offset: number;
@@ -214,7 +213,6 @@ export class Walker {
 
   noteMeta(node: any): void {
     if (node.meta.name === "import") this.importMeta.push(this.span(node));
-    else if (this.ownThis === 0) this.outerNewTarget.push(this.span(node));
   }
 
   visitForEach(node: any, scope: Names): void {
