@@ -10,6 +10,8 @@ import type { ClusterContext, InitOptions } from "./init-options.ts";
 import { registerSelf } from "./self.ts";
 
 let session: DriverSession | null = null;
+/** The end of the last session that was ended; never rejects. */
+let closing: Promise<void> = Promise.resolve();
 
 /**
  * Starts a local one-node cluster, or joins one, and connects this program to it. Any other verb does the same by default when called first.
@@ -19,6 +21,9 @@ let session: DriverSession | null = null;
  */
 export async function init(options: InitOptions = {}): Promise<ClusterContext> {
   checkInitOptions(options);
+  // Whatever is to end goes first. From the look at what runs to the opening nothing waits, so two calls at once open one session.
+  await closing;
+  if (session !== null && session.runtime.ended !== null) await shutdown();
   const running = theRuntimeIfAny();
   if (running !== null && running.ended === null) {
     if (running.role === "worker") return contextOf(running);
@@ -33,7 +38,6 @@ export async function init(options: InitOptions = {}): Promise<ClusterContext> {
       {},
     );
   }
-  await session?.closed;
   registerSelf();
   const opened = openSession(options);
   session = opened;
@@ -47,10 +51,11 @@ export async function init(options: InitOptions = {}): Promise<ClusterContext> {
 }
 
 /** Ends the session: its processes, sockets, temporary files and shared memory are gone when it resolves. Does nothing without a session. */
-export async function shutdown(): Promise<void> {
+export function shutdown(): Promise<void> {
   const ending = session;
   session = null;
-  await ending?.close();
+  if (ending !== null) closing = ending.close();
+  return closing;
 }
 
 /** True from `init` until `shutdown`. */
