@@ -68,9 +68,12 @@ describe("A constructor that throws", () => {
       throw new SyntaxError("bad argument");
     });
     class Fed {
-      constructor(_food: number) {}
+      food: number;
+      constructor(food: number) {
+        this.food = food;
+      }
       use(): number {
-        return 1;
+        return this.food;
       }
     }
     const error = await died(shoal.remote(Fed, { numCpus: 0 }).remote(bad.remote()).use.remote());

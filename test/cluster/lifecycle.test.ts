@@ -151,12 +151,24 @@ describe("Verbs before init()", () => {
 });
 
 describe("shutdown()", () => {
+  test("that is under way is waited for by init()", async () => {
+    const ledger = openLedger();
+    ledger.enter(await shoal.init(local));
+    void shoal.shutdown();
+    const second = await shoal.init(local);
+    ledger.enter(second);
+    expect(await shoal.get(addOne.remote(1))).toBe(2);
+    await shoal.shutdown();
+    await ledger.expectBalanced();
+  });
+
   test("can be called any number of times, also without a session", async () => {
     await shoal.shutdown();
     const ledger = openLedger();
     ledger.enter(await shoal.init(local));
-    await Promise.all([shoal.shutdown(), shoal.shutdown()]);
-    await shoal.shutdown();
+    void shoal.shutdown();
+    await shoal.shutdown(); // the second call waits for the end as well
+    expect(shoal.isInitialized()).toBe(false);
     await ledger.expectBalanced();
   });
 

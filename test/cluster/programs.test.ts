@@ -32,6 +32,7 @@ await shoal.get(actor.who.remote());
 console.log("ready");
 for await (const _ of process.stdin);
 console.log(await shoal.get((await shoal.getActor("shared-name")).who.remote()), (await shoal.nodes()).length);
+await shoal.get(actor.who.remote()); // the handle was in use until here
 await shoal.shutdown();
 `;
     const programs = ["first", "second"].map((name) => startProgram({ files: { "main.mjs": body(name) }, args: ["main.mjs"] }));
@@ -46,10 +47,10 @@ await shoal.shutdown();
     const { stderr, code } = await runProgram({
       files: { "main.mjs": `${header}await shoal.init();`, "a-file": "" },
       args: ["main.mjs"],
-      env: { SHOAL_TMPDIR: "/proc/nowhere" },
+      env: { SHOAL_TMPDIR: "/dev/null/nowhere" },
     });
     expect(code).not.toBe(0);
-    expect(stderr).toContain("/proc/nowhere");
+    expect(stderr).toContain("/dev/null/nowhere");
   });
 
   test("may use a directory with a long name, although sockets want short ones", async () => {

@@ -1,5 +1,5 @@
 /** Environments of workers: variables, a working directory, packages. */
-import { mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as shoal from "shoal";
@@ -13,12 +13,19 @@ writeFileSync(join(dir, "data.txt"), "beside me");
 mkdirSync(join(dir, "greeter"));
 writeFileSync(
   join(dir, "greeter", "package.json"),
-  JSON.stringify({ name: "greeter", version: "1.2.3", type: "module", exports: "./index.js" }),
+  JSON.stringify({
+    name: "greeter",
+    version: "1.2.3",
+    type: "module",
+    exports: { ".": "./index.js", "./plain.cjs": "./plain.cjs" },
+  }),
 );
 writeFileSync(
   join(dir, "greeter", "index.js"),
   "export const greet = (name) => 'hello ' + name;\nexport const here = import.meta.url;\n",
 );
+writeFileSync(join(dir, "greeter", "plain.cjs"), "module.exports = 'required';\n");
+cpSync(join(dir, "greeter"), join(dir, "slow"), { recursive: true });
 const greeter = `file:${join(dir, "greeter")}`;
 
 const variables = shoal.remote((...names: string[]) => names.map((name) => process.env[name]));
@@ -100,11 +107,8 @@ describe("workingDir", () => {
     const error = await rejection(shoal.get(read.options({ runtimeEnv }).remote()));
     expect(error).toBeInstanceOf(shoal.RuntimeEnvSetupError);
     expect(error.message).toContain("missing");
-    const ofActor = await rejection<shoal.ActorDiedError>(
-      shoal.get(shoal.remote(Envy, { runtimeEnv }).remote().variable.remote("X")),
-    );
-    expect(ofActor).toBeInstanceOf(shoal.ActorDiedError);
-    expect(ofActor.reason).toBe("runtime env failed");
+    const ofActor = await rejection(shoal.get(shoal.remote(Envy, { runtimeEnv }).remote().variable.remote("X")));
+    expect(ofActor).toBeInstanceOf(shoal.RuntimeEnvSetupError);
     expect(ofActor.message).toContain("missing");
     expect(await shoal.get(variables.remote("LEVEL"))).toEqual(["job"]);
   });
@@ -123,6 +127,14 @@ describe("npm", () => {
     expect(without.message).toContain("greeter");
   });
 
+  test("packages can be required as well, by functions of CommonJS files and by createRequire", async () => {
+    const use = shoal.remote(async () => {
+      const { createRequire } = await import("node:module");
+      return createRequire(`${process.cwd()}/any.js`)("greeter/plain.cjs");
+    });
+    expect(await shoal.get(use.options({ runtimeEnv: { npm: [greeter] } }).remote())).toBe("required");
+  });
+
   test("packages are installed once for all tasks that want them", async () => {
     const where = shoal.remote(async () => (await import("greeter" as string)).here, { runtimeEnv: { npm: [greeter] } });
     const places = new Set(await shoal.get(Array.from({ length: 6 }, () => where.remote())));
@@ -138,7 +150,9 @@ describe("npm", () => {
   });
 
   test("that take longer than setupTimeoutMs are RuntimeEnvSetupError that says so", async () => {
-    const error = await rejection(shoal.get(pid.options({ runtimeEnv: { npm: [greeter], setupTimeoutMs: 1 } }).remote()));
+    const error = await rejection(
+      shoal.get(pid.options({ runtimeEnv: { npm: [`file:${join(dir, "slow")}`], setupTimeoutMs: 1 } }).remote()),
+    );
     expect(error).toBeInstanceOf(shoal.RuntimeEnvSetupError);
     expect(error.message).toMatch(/1 ms/);
   });

@@ -161,7 +161,7 @@ await shoal.get(shoal.remote(explode).remote());
     expect(code).toBe(1);
     expect(stderr).toContain("task is broken");
     expect(stderr).toContain("explode");
-    expect(stderr).toMatch(/main\.mjs:2/);
+    expect(stderr).toMatch(/main\.mjs:3/);
   });
 
   test("by process.exit has that code", async () => {

@@ -21,14 +21,14 @@ describe("The session's logs directory", () => {
     const print = shoal.remote((text: string) => {
       console.log(`said ${text}`);
       console.error(`complained about ${text}`);
-      return process.pid;
+      return shoal.getRuntimeContext().workerId;
     });
-    const pid = await shoal.get(print.remote("weather"));
+    const workerId = await shoal.get(print.remote("weather"));
     const out = await waitFor("the line in a file", () => logs().find(({ text }) => text.includes("said weather\n")));
     const err = await waitFor("the line in a file", () => logs().find(({ text }) => text.includes("complained about weather\n")));
     expect(out.path).not.toBe(err.path);
-    expect(out.path).toContain(String(pid));
-    expect(err.path).toContain(String(pid));
+    expect(out.path).toContain(workerId);
+    expect(err.path).toContain(workerId);
   });
 
   test("is readable by its owner only", () => {

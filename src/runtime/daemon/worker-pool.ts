@@ -1,6 +1,6 @@
 /** The worker processes of a node: started when the scheduler asks, known by id, told about when they end. */
 import { availableParallelism } from "node:os";
-import { join } from "node:path";
+import { delimiter, join } from "node:path";
 import { type JobId, type NodeId, newWorkerId, type WorkerId } from "../../base/ids.ts";
 import type { ProcessExit, RuntimeEnvSpec } from "../../wire/messages.ts";
 import {
@@ -138,7 +138,7 @@ export class WorkerPool {
         execArgv: workerExecArgv,
         entry: this.entry,
         cwd: prepared.cwd,
-        env: { ...this.baseEnv, ...prepared.envVars, [workerConfigVariable]: JSON.stringify(config) },
+        env: { ...this.baseEnv, ...packagesEnv(prepared), ...prepared.envVars, [workerConfigVariable]: JSON.stringify(config) },
         logsDir: join(sessionDir, "logs"),
         heapMb: this.heapMb,
       },
@@ -188,4 +188,10 @@ function workerEnvironment(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
     kept[name] = value;
   }
   return kept;
+}
+
+/** For `require`; imports are resolved by functions/resolve-specifier.ts. */
+function packagesEnv({ npmDir }: PreparedEnv): NodeJS.ProcessEnv {
+  if (npmDir === null) return {};
+  return { NODE_PATH: [npmDir, process.env.NODE_PATH].filter(Boolean).join(delimiter) };
 }

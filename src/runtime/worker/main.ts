@@ -1,5 +1,6 @@
 /** Entry of a worker process: joins its daemon and runs what it is given. */
 import type { JobId, WorkerId } from "../../base/ids.ts";
+import { preferPackagesIn } from "../../functions/index.ts";
 import type { RuntimeEnvSpec } from "../../wire/messages.ts";
 import { provideRuntime } from "../owner/remote-function.ts";
 import { Runtime } from "../owner/runtime.ts";
@@ -17,6 +18,7 @@ interface WorkerConfig {
   readonly jobId: JobId;
   readonly namespace: string;
   readonly runtimeEnv: RuntimeEnvSpec | null;
+  readonly npmDir: string | null;
 }
 
 const config = JSON.parse(process.env.SHOAL_WORKER_CONFIG ?? "null") as WorkerConfig | null;
@@ -39,6 +41,7 @@ const runtime = new Runtime({
 const executor = new Executor(runtime);
 adoptRuntime(runtime);
 provideRuntime(() => runtime);
+if (config.npmDir !== null) preferPackagesIn(config.npmDir);
 blockOutput();
 nameOutput(() => executor.actor.spec?.className ?? currentTask()?.definition.name ?? null);
 
