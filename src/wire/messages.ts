@@ -339,6 +339,8 @@ export type PeerMessage =
       attempt: number,
       args: readonly WireArg[],
       parent: string,
+      /** GPUs of the lease; left out when it has none, as is usual. */
+      gpuIds?: readonly number[],
     ]
   /** `durationMs` feeds the pipelining; `refs`: the refs inside each returned value (null: none at all); the worker holds them until ReplyAck. */
   | readonly [

@@ -245,15 +245,10 @@ export class Tasks {
     const link = runtime.peers.to(lease.workerId, lease.address);
     this.sendDefinition(link, task.definition);
     stepOwnership(runtime.ownership, { kind: "pushed", task, runner: lease });
-    link.send([
-      Kind.Push,
-      lease.leaseId,
-      task.definition.id,
-      task.index,
-      task.attempt,
-      wireArgs(runtime, task.args),
-      task.parent,
-    ]);
+    const { definition, index, attempt, parent } = task;
+    const args = wireArgs(runtime, task.args);
+    if (lease.gpuIds.length === 0) link.send([Kind.Push, lease.leaseId, definition.id, index, attempt, args, parent]);
+    else link.send([Kind.Push, lease.leaseId, definition.id, index, attempt, args, parent, lease.gpuIds]);
   }
 
   sendDefinition(link: Link, definition: LocalDefinition): void {

@@ -27,6 +27,9 @@ const repliesPerFlush = 64;
 /** A task that runs this long gives back what was queued behind it. */
 const handBackAfterMs = 5;
 
+/** How long a retiring worker waits for the daemon to recall its leases from their owners. */
+const recallMs = 50;
+
 export class Executor implements WorkerSide, LaneHooks {
   readonly runtime: Runtime;
   readonly events: RunEvents;
@@ -116,17 +119,17 @@ export class Executor implements WorkerSide, LaneHooks {
   }
 
   private pushed(from: WorkerId, link: Link, message: PeerMessage & { 0: typeof Kind.Push }): void {
-    const [, laneId, definitionId, index, attempt, args] = message;
+    const [, laneId, definitionId, index, attempt, args, , gpuIds = []] = message;
     const loaded = this.definitions.get(from)?.get(definitionId);
     if (loaded === undefined) return link.fail(`a task names definition ${definitionId}, which was not sent`);
     if (laneId === -1) return this.actor.enqueue(new TaskRun(from, link, loaded, index, attempt, args, null, this.actor.actorId));
     let lane = this.lanes.get(laneId as LeaseId);
     if (lane === undefined) {
-      lane = new Lane(laneId as LeaseId, from, this);
+      lane = new Lane(laneId as LeaseId, from, gpuIds, this);
       this.lanes.set(lane.id, lane);
       this.dropOldLanes(lane);
     }
-    if (lane.isWaiting) return void link.send([Kind.HandBack, [index]]);
+    if (lane.isWaiting || this.retiring) return void link.send([Kind.HandBack, [index]]);
     lane.queue.push(new TaskRun(from, link, loaded, index, attempt, args, lane, null));
     if (lane.running === null) this.runLane(lane);
   }
@@ -364,7 +367,7 @@ export class Executor implements WorkerSide, LaneHooks {
     this.retiring = true;
     this.runtime.daemon.send([Kind.Retiring]);
     if (run.lane !== null) this.handBackQueue(run.lane);
-    this.exitWhenQuiet();
+    setTimeout(() => this.exitWhenQuiet(), recallMs); // until the owner is told, it goes on pushing: that is handed back
   }
 
   /** Nothing new comes, so nothing would make the engine collect the refs that keep this process up. */

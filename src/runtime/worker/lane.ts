@@ -17,13 +17,14 @@ export class Lane {
   readonly owner: WorkerId;
   readonly queue = new Fifo<TaskRun>();
   running: TaskRun | null = null;
-  gpuIds: readonly number[] = [];
+  readonly gpuIds: readonly number[];
   private waits = 0;
   private readonly hooks: LaneHooks;
 
-  constructor(id: LeaseId, owner: WorkerId, hooks: LaneHooks) {
+  constructor(id: LeaseId, owner: WorkerId, gpuIds: readonly number[], hooks: LaneHooks) {
     this.id = id;
     this.owner = owner;
+    this.gpuIds = gpuIds;
     this.hooks = hooks;
   }
 
