@@ -16,7 +16,7 @@ import { type Body, Fault, isLarge, type Outcome, type Surroundings, type TaskSp
 import { Random } from "./random.ts";
 import { daemonId, type Shared } from "./simulation.ts";
 import { TaskClient } from "./task-client.ts";
-import { decodeError, decodeValue, encodeError, encodeOrder, encodeValue, thrownCode } from "./value.ts";
+import { decodeError, decodeValue, encodeError, encodeOrder, encodeValue, segmentName, thrownCode } from "./value.ts";
 import type { Timer } from "./world.ts";
 
 type Waiter = (record: ObjectRecord) => void;
@@ -130,7 +130,7 @@ export class Owner implements SimProcess {
     const record = newOwned(this.ownership);
     record.localRefs = 1;
     const text = encodeValue({ value, refs: inside.map((ref) => this.refOf(ref)) });
-    const location = value % 5 === 0 ? this.shared.store.put(this.id, text) : null;
+    const location = value % 5 === 0 ? this.shared.store.put(segmentName(this.id, record.index, 0), text) : null;
     step(this.ownership, { kind: "put", record, value: location === null ? text : undefined, location, contains: inside.length === 0 ? null : inside });
     this.drain();
     return scope.adopt(record);
@@ -238,9 +238,9 @@ export class Owner implements SimProcess {
   }
 
   /** What a task's value is like when it travels: large ones by the store. */
-  encodeResult(spec: TaskSpec, value: number, refs: readonly ObjectRecord[], owner: string): string | readonly [Location] {
+  encodeResult(spec: TaskSpec, value: number, refs: readonly ObjectRecord[], segment: string): string | readonly [Location] {
     const text = encodeValue({ value, refs: refs.map((ref) => this.refOf(ref)) });
-    return isLarge(spec) ? [this.shared.store.put(owner, text)] : text;
+    return isLarge(spec) ? [this.shared.store.put(segment, text)] : text;
   }
 
   // -------------------------------------------------------------- effects

@@ -9,7 +9,7 @@ import { Kind } from "../src/wire/index.ts";
 import type { PeerMessage, ProcessExit, Resources, WireArg, WireRef, WireReturn } from "../src/wire/messages.ts";
 import type { Owner } from "./owner.ts";
 import { daemonId } from "./simulation.ts";
-import { encodeError } from "./value.ts";
+import { encodeError, segmentName } from "./value.ts";
 import type { Timer } from "./world.ts";
 
 /** A worker whose connection to an owner broke is ended by the daemon after this long, as in the runtime. */
@@ -122,6 +122,8 @@ export class TaskClient {
         if (this.process.connectedTo(effect.lease.workerId)) this.process.send(effect.lease.workerId, [Kind.RecallTasks, effect.lease.leaseId]);
         return;
       case "crashed":
+        // Its reply may be lost, and then nobody else knows of what it has stored.
+        this.process.shared.store.free({ name: segmentName(this.process.id, effect.task.index, effect.task.attempt), offset: 0, bytes: 0 });
         return stepOwnership(this.process.ownership, { kind: "crashed", task: effect.task, cause: effect.cause });
       case "wakeAtTurnEnd":
         return this.planTurnEnd();

@@ -34,14 +34,14 @@ export function decodeOrder(text: WireValue): Order {
   return { spec: { seed, depth }, inside };
 }
 
+export const segmentName = (owner: string, index: number, attempt: number): string => `${owner}.${index}.${attempt}`;
+
 /** The node's object store: names and their contents. Content is lost by a fault, or by `free`. */
 export class SimStore {
   private readonly contents = new Map<string, string>();
-  private nextName = 1;
 
-  /** `owner` is whose object it is: its segments go with it. */
-  put(owner: string, value: string): Location {
-    const name = `${owner}.${this.nextName++}`;
+  /** The name says whose object it is, and which run of its task wrote it. */
+  put(name: string, value: string): Location {
     this.contents.set(name, value);
     return { name, offset: 0, bytes: value.length };
   }

@@ -7,7 +7,7 @@ import type { FromDaemon, PeerMessage, WireArg, WireRef, WireReturn } from "../s
 import { Owner, Scope } from "./owner.ts";
 import { type Outcome, type Result, type TaskSpec, taskBody } from "./program.ts";
 import { check, daemonId } from "./simulation.ts";
-import { decodeOrder, encodeError, encodeValue, thrownCode } from "./value.ts";
+import { decodeOrder, encodeError, encodeValue, segmentName, thrownCode } from "./value.ts";
 
 /** A task that runs this long gives back what was queued behind it. */
 const handBackAfterMs = 5;
@@ -174,7 +174,7 @@ export class Worker extends Owner {
     const durationMs = this.shared.world.now - run.startMs;
     if (outcome.kind === "value") {
       const { value, refs } = outcome.result;
-      this.reply(run, this.encodeResult(spec, value, refs, run.owner), refs, durationMs);
+      this.reply(run, this.encodeResult(spec, value, refs, segmentName(run.owner, run.index, run.attempt)), refs, durationMs);
     } else {
       const code = outcome.kind === "threw" ? thrownCode : outcome.code;
       const reason = code === "CANCELLED" ? "cancelled" : "threw";
