@@ -29,6 +29,7 @@ export async function buildPrograms(): Promise<Programs> {
       "peer-worker": "peers/peer-worker.ts",
       "start-up": "programs/start-up.ts",
       idle: "programs/idle.ts",
+      profiled: "programs/profiled.ts",
     },
     outdir: dir,
     bundle: true,

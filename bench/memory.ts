@@ -35,7 +35,13 @@ export function sharedBytesOf(sessionDir: string): number {
   return bytes;
 }
 
-function processTree(root: number): number[] {
+/** The title or command line of a process; empty when it has ended. */
+export function commandOf(pid: number): string {
+  return readIfThere(`/proc/${pid}/cmdline`).replaceAll("\0", " ");
+}
+
+/** A process and all that descend from it. */
+export function processTree(root: number): number[] {
   const parents = new Map<number, number>();
   for (const entry of readdirSync("/proc")) {
     const stat = /^\d+$/.test(entry) ? readIfThere(`/proc/${entry}/stat`) : "";
