@@ -1,6 +1,13 @@
 /** Actors as a simulated process calls them: what runtime/owner/actors does, driving the real actor clients. */
 import type { ActorId } from "../src/base/ids.ts";
-import { type ActorClientEffect, type ActorClientEvent, type ActorClientState, createActorClient, requeueFront, step as stepClient } from "../src/core/actor-client.ts";
+import {
+  type ActorClientEffect,
+  type ActorClientEvent,
+  type ActorClientState,
+  createActorClient,
+  requeueFront,
+  step as stepClient,
+} from "../src/core/actor-client.ts";
 import type { ObjectRecord } from "../src/core/object-record.ts";
 import { newOwned, step as stepOwnership } from "../src/core/ownership.ts";
 import type { TaskRecord } from "../src/core/task-record.ts";
@@ -45,7 +52,13 @@ export class ActorCallers {
     counter.actorId = actorId;
     counter.localRefs = 1;
     stepOwnership(process.ownership, { kind: "put", record: counter, value: undefined, location: null, contains: null });
-    const placement = { resources: { CPU: 1, ...options.lifetime }, strategy: { kind: "default" as const }, labelSelector: {}, runtimeEnv: null, label: "Actor" };
+    const placement = {
+      resources: { CPU: 1, ...options.lifetime },
+      strategy: { kind: "default" as const },
+      labelSelector: {},
+      runtimeEnv: null,
+      label: "Actor",
+    };
     const spec: ActorSpec = {
       actorId,
       className: "Actor",
@@ -164,14 +177,16 @@ export class ActorCallers {
     this.workerDied(peer);
     this.process.after(lostConnectionMs, () => {
       for (const { state } of this.clients.values()) {
-        if (state.state === "broken" && state.view?.workerId === peer) this.process.request("restartActor", state.actorId, () => {});
+        if (state.state === "broken" && state.view?.workerId === peer)
+          this.process.request("restartActor", state.actorId, () => {});
       }
     });
   }
 
   workerDied(workerId: string): void {
     for (const client of this.clients.values()) {
-      if (client.state.view?.workerId === workerId) this.apply(client, { kind: "disconnected", workerId: client.state.view.workerId });
+      if (client.state.view?.workerId === workerId)
+        this.apply(client, { kind: "disconnected", workerId: client.state.view.workerId });
     }
   }
 }

@@ -154,7 +154,8 @@ export class Borrows {
 
   ownerDied(owner: string): void {
     for (const record of [...this.process.ownership.borrowed.values()]) {
-      if (record.foreign?.owner === owner) step(this.process.ownership, { kind: "ownerLost", record, error: encodeError("OWNER_DIED") });
+      if (record.foreign?.owner === owner)
+        step(this.process.ownership, { kind: "ownerLost", record, error: encodeError("OWNER_DIED") });
     }
     for (const [number, record] of this.fetches) if (record.foreign?.owner === owner) this.fetches.delete(number);
     for (const [number, entry] of this.unanswered) {

@@ -1,6 +1,13 @@
 /** The simulated node daemon with its head: the real scheduler and actor registry, and what runtime/daemon and runtime/head do around them. */
 import type { ActorId, JobId, LeaseId, NodeId, WorkerId } from "../src/base/ids.ts";
-import { createActorRegistry, nextWakeMs as nextRegistryWakeMs, type RegistryState, step as stepRegistry, validate as validateRegistry, viewOf } from "../src/core/actor-registry.ts";
+import {
+  createActorRegistry,
+  nextWakeMs as nextRegistryWakeMs,
+  type RegistryState,
+  step as stepRegistry,
+  validate as validateRegistry,
+  viewOf,
+} from "../src/core/actor-registry.ts";
 import type { RegistryEffect, RegistryEvent } from "../src/core/actor-registry-events.ts";
 import { createScheduler, nextWakeMs, type SchedulerState, step, validate } from "../src/core/scheduler.ts";
 import type { SchedulerEffect, SchedulerEvent } from "../src/core/scheduler-events.ts";
@@ -59,7 +66,8 @@ export class Daemon implements SimProcess {
     if (this.shared.bug === "lend nothing" && event.kind === "blocked") return;
     this.enqueue(() => {
       const effects = step(this.scheduler, this.shared.world.now, event);
-      if (this.shared.bug === "free twice" && event.kind === "returnLease") this.scheduler.node.pools[0].available.set("CPU", (this.scheduler.node.pools[0].available.get("CPU") ?? 0) + 10_000);
+      if (this.shared.bug === "free twice" && event.kind === "returnLease")
+        this.scheduler.node.pools[0].available.set("CPU", (this.scheduler.node.pools[0].available.get("CPU") ?? 0) + 10_000);
       validate(this.scheduler);
       for (const effect of effects) this.carryOut(effect);
     });
@@ -85,7 +93,10 @@ export class Daemon implements SimProcess {
 
   private arm(): void {
     this.timer?.cancel();
-    const wakeMs = Math.min(nextWakeMs(this.scheduler) ?? Number.POSITIVE_INFINITY, nextRegistryWakeMs(this.registry) ?? Number.POSITIVE_INFINITY);
+    const wakeMs = Math.min(
+      nextWakeMs(this.scheduler) ?? Number.POSITIVE_INFINITY,
+      nextRegistryWakeMs(this.registry) ?? Number.POSITIVE_INFINITY,
+    );
     if (wakeMs === Number.POSITIVE_INFINITY) return;
     this.timer = this.shared.world.at(wakeMs, () => {
       this.dispatch({ kind: "tick" });
@@ -116,7 +127,8 @@ export class Daemon implements SimProcess {
   private startWorker(token: number, jobId: JobId): void {
     const { world, network } = this.shared;
     world.after(20 + world.random.next() * 80, () => {
-      if (world.random.chance(this.startFailures)) return this.dispatch({ kind: "startFailed", token, permanent: false, text: "bad luck" });
+      if (world.random.chance(this.startFailures))
+        return this.dispatch({ kind: "startFailed", token, permanent: false, text: "bad luck" });
       const process = new Worker(this.shared, this.shared.newId("w"), jobId);
       this.workers.set(process.id, { token, process, introduced: false, intended: false, outOfMemory: false });
       network.add(process);
@@ -146,7 +158,14 @@ export class Daemon implements SimProcess {
     if (book === undefined) return;
     this.workers.delete(id);
     if (!book.introduced) return this.dispatch({ kind: "startFailed", token: book.token, permanent: false, text: "it died" });
-    const exit: ProcessExit = { pid: 0, exitCode: null, signal: "SIGKILL", outOfMemory: book.outOfMemory, intended: book.intended, text: "ended" };
+    const exit: ProcessExit = {
+      pid: 0,
+      exitCode: null,
+      signal: "SIGKILL",
+      outOfMemory: book.outOfMemory,
+      intended: book.intended,
+      text: "ended",
+    };
     for (const [leaseId, lease] of this.leases) if (lease.workerId === id) this.leases.delete(leaseId);
     for (const other of [...this.workers.keys(), ...this.drivers.keys()]) this.send(other, [Kind.WorkerDied, id, exit]);
     this.dispatch({ kind: "workerGone", workerId: id as WorkerId });
@@ -189,7 +208,13 @@ export class Daemon implements SimProcess {
         this.workers.get(from)!.intended = false;
         return this.dispatch({ kind: "workerStays", workerId: ownerId });
       case Kind.ActorReady:
-        return this.tell({ kind: "ready", actorId: message[1], incarnation: message[2], error: message[3], errorText: message[4] });
+        return this.tell({
+          kind: "ready",
+          actorId: message[1],
+          incarnation: message[2],
+          error: message[3],
+          errorText: message[4],
+        });
       case Kind.Request:
         return this.answer(from, message[1], message[2], message[3]);
     }
@@ -258,9 +283,13 @@ export class Daemon implements SimProcess {
 
   private grant(effect: SchedulerEffect & { kind: "grant" }): void {
     let { workerId } = effect;
-    if (this.shared.bug === "share busy workers") workerId = ([...this.leases.values()].find((lease) => !lease.blocked)?.workerId ?? workerId) as WorkerId;
+    if (this.shared.bug === "share busy workers")
+      workerId = ([...this.leases.values()].find((lease) => !lease.blocked)?.workerId ?? workerId) as WorkerId;
     for (const [leaseId, lease] of this.leases) {
-      check(lease.workerId !== workerId || lease.blocked, () => `lease ${effect.leaseId} is granted on ${workerId}, where lease ${leaseId} runs`);
+      check(
+        lease.workerId !== workerId || lease.blocked,
+        () => `lease ${effect.leaseId} is granted on ${workerId}, where lease ${leaseId} runs`,
+      );
     }
     this.leases.set(effect.leaseId, { workerId, ownerId: effect.ownerId, blocked: false });
     this.send(effect.ownerId, [Kind.Lease, effect.classId, effect.leaseId, workerId, "", effect.gpuIds, "node"]);

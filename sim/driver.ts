@@ -34,7 +34,12 @@ export class Driver extends Owner {
       const refs = [...kept];
       const count = 1 + random.int(8);
       for (let i = 0; i < count; i++) refs.push(this.submitOne(random, refs));
-      const handle = random.chance(0.4) ? this.actors.create(this.scope, { maxRestarts: random.pick([0, 1, -1]), lifetime: random.chance(0.2) ? { disk: 0.1 } : {} }) : null;
+      const handle = random.chance(0.4)
+        ? this.actors.create(this.scope, {
+            maxRestarts: random.pick([0, 1, -1]),
+            lifetime: random.chance(0.2) ? { disk: 0.1 } : {},
+          })
+        : null;
       const calls = handle === null ? [] : this.callOften(random, handle, refs);
       // What calls return after a fault is not known, so it must not flow into what is compared.
       if (!this.shared.faulty) refs.push(...calls.splice(0));
@@ -52,8 +57,12 @@ export class Driver extends Owner {
     const around = this.surroundings(this.scope);
     const passed = open.length > 0 && random.chance(0.3) ? [random.pick(open)] : [];
     const lent = open.length > 0 && random.chance(0.3) ? [random.pick(open)] : [];
-    const meant = (records: readonly ObjectRecord[]): PureRef[] => records.map((record) => this.expectations.get(record) as PureRef);
-    if (random.chance(0.1)) return this.expect(around.put(random.int(1000), lent), (record) => pure.put(Number(JSON.parse(this.textOf(record))[0]), meant(lent)));
+    const meant = (records: readonly ObjectRecord[]): PureRef[] =>
+      records.map((record) => this.expectations.get(record) as PureRef);
+    if (random.chance(0.1))
+      return this.expect(around.put(random.int(1000), lent), (record) =>
+        pure.put(Number(JSON.parse(this.textOf(record))[0]), meant(lent)),
+      );
     const spec: TaskSpec = { seed: random.int(1_000_000), depth: random.int(4) };
     return this.expect(around.submit(spec, passed, lent), () => pure.submit(spec, meant(passed), meant(lent)));
   }
@@ -76,7 +85,8 @@ export class Driver extends Owner {
     for (let i = 0; i < calls; i++) {
       const argument = random.chance(0.3) ? random.pick(refs) : null;
       const meant = argument === null ? null : (this.expectations.get(argument) as PureRef).outcome;
-      const outcome: Outcome<PureRef> = meant !== null && meant.kind !== "value" ? meant : { kind: "value", result: { value: ++runs, refs: [] } };
+      const outcome: Outcome<PureRef> =
+        meant !== null && meant.kind !== "value" ? meant : { kind: "value", result: { value: ++runs, refs: [] } };
       const ref = this.expect(this.actors.call(this.scope, handle, retries, argument), () => ({ outcome }));
       this.calls.add(ref);
       made.push(ref);
@@ -85,7 +95,9 @@ export class Driver extends Owner {
   }
 
   /** Gets the refs, and refs inside their values, and so on for a few levels. */
-  private *getChecked(refs: readonly ObjectRecord[]): Generator<{ kind: "get"; refs: readonly ObjectRecord[] }, void, Outcome<ObjectRecord>[]> {
+  private *getChecked(
+    refs: readonly ObjectRecord[],
+  ): Generator<{ kind: "get"; refs: readonly ObjectRecord[] }, void, Outcome<ObjectRecord>[]> {
     let wanted = refs;
     for (let level = 0; level < 4 && wanted.length > 0; level++) {
       const outcomes = yield { kind: "get", refs: wanted };
@@ -104,7 +116,10 @@ export class Driver extends Owner {
       return [];
     }
     const name = `object ${record.foreign?.owner ?? this.id}:${record.index}`;
-    check(outcome.kind === meant.kind, () => `${this.id} gets ${JSON.stringify(outcome.kind)} for ${name} instead of ${meant.kind}`);
+    check(
+      outcome.kind === meant.kind,
+      () => `${this.id} gets ${JSON.stringify(outcome.kind)} for ${name} instead of ${meant.kind}`,
+    );
     if (outcome.kind !== "value" || meant.kind !== "value") return [];
     // After a fault some calls have not run, or have run twice.
     const right = outcome.result.value === meant.result.value || (this.calls.has(record) && this.shared.faulty);

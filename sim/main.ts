@@ -9,7 +9,9 @@ import { parseArgs } from "node:util";
 import { type RunReport, SimulationFailed, simulate } from "./simulate.ts";
 import type { Bug } from "./simulation.ts";
 
-const { values } = parseArgs({ options: { seed: { type: "string" }, seeds: { type: "string" }, bug: { type: "string" }, quiet: { type: "boolean" } } });
+const { values } = parseArgs({
+  options: { seed: { type: "string" }, seeds: { type: "string" }, bug: { type: "string" }, quiet: { type: "boolean" } },
+});
 const bug = (values.bug ?? "none") as Bug;
 
 function show(seed: number): boolean {
@@ -19,7 +21,9 @@ function show(seed: number): boolean {
   try {
     const report: RunReport = simulate({ seed, bug, keepLog: true });
     print(report.lines);
-    console.log(`Seed ${seed} is fine: ${report.checked} results (${report.failed} lost to ${report.faults} faults) in ${report.virtualMs.toFixed(0)} virtual ms, fingerprint ${report.fingerprint}`);
+    console.log(
+      `Seed ${seed} is fine: ${report.checked} results (${report.failed} lost to ${report.faults} faults) in ${report.virtualMs.toFixed(0)} virtual ms, fingerprint ${report.fingerprint}`,
+    );
     return true;
   } catch (error) {
     if (!(error instanceof SimulationFailed)) throw error;

@@ -131,7 +131,13 @@ export class Owner implements SimProcess {
     record.localRefs = 1;
     const text = encodeValue({ value, refs: inside.map((ref) => this.refOf(ref)) });
     const location = value % 5 === 0 ? this.shared.store.put(segmentName(this.id, record.index, 0), text) : null;
-    step(this.ownership, { kind: "put", record, value: location === null ? text : undefined, location, contains: inside.length === 0 ? null : inside });
+    step(this.ownership, {
+      kind: "put",
+      record,
+      value: location === null ? text : undefined,
+      location,
+      contains: inside.length === 0 ? null : inside,
+    });
     this.drain();
     return scope.adopt(record);
   }
@@ -179,7 +185,9 @@ export class Owner implements SimProcess {
   }
 
   private decodeAll(scope: Scope, records: readonly ObjectRecord[], then: (outcomes: Outcome<ObjectRecord>[]) => void): void {
-    const lost = records.find((record) => record.state === "stored" && this.shared.store.read(record.location as Location) === undefined);
+    const lost = records.find(
+      (record) => record.state === "stored" && this.shared.store.read(record.location as Location) === undefined,
+    );
     if (lost !== undefined) {
       scope.onWait(true); // what makes it again may need the CPU
       return this.recover(lost, () => {
@@ -221,7 +229,9 @@ export class Owner implements SimProcess {
     if (spec.depth === 0 && plain.length === 0 && inside.length === 0) shapes.push({ CPU: 1, disk: 1 }, { disk: 0.5 });
     const resources = random.pick(shapes);
     const order = encodeOrder({ spec, inside: inside.map((ref) => this.refOf(ref)) });
-    return scope.adopt(this.tasks.submit(resources, random.pick([3, 3, 1, 0, -1]), [order, ...plain], inside.length === 0 ? null : inside));
+    return scope.adopt(
+      this.tasks.submit(resources, random.pick([3, 3, 1, 0, -1]), [order, ...plain], inside.length === 0 ? null : inside),
+    );
   }
 
   /** Runs the body to its end. */

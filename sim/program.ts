@@ -15,7 +15,10 @@ export interface Result<Ref> {
   readonly refs: readonly Ref[];
 }
 
-export type Outcome<Ref> = { readonly kind: "value"; readonly result: Result<Ref> } | { readonly kind: "threw" } | { readonly kind: "failed"; readonly code: string };
+export type Outcome<Ref> =
+  | { readonly kind: "value"; readonly result: Result<Ref> }
+  | { readonly kind: "threw" }
+  | { readonly kind: "failed"; readonly code: string };
 
 /** What a body asks of the process that runs it. */
 export interface Surroundings<Ref> {
@@ -41,7 +44,12 @@ export const isLarge = (spec: TaskSpec): boolean => spec.seed % 5 === 0;
 
 const mix = (a: number, b: number): number => (Math.imul(a ^ (b + 0x9e3779b9), 0x85ebca6b) >>> 0) % 1_000_003;
 
-export function* taskBody<Ref>(spec: TaskSpec, plain: readonly Result<Ref>[], inside: readonly Ref[], around: Surroundings<Ref>): Body<Ref> {
+export function* taskBody<Ref>(
+  spec: TaskSpec,
+  plain: readonly Result<Ref>[],
+  inside: readonly Ref[],
+  around: Surroundings<Ref>,
+): Body<Ref> {
   const random = new Random(spec.seed);
   let value = spec.seed % 1000;
   for (const argument of plain) value = mix(value, argument.value);

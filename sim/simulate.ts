@@ -77,7 +77,14 @@ export class Run {
     world.run(() => false, overMs + 2 * settleMs);
     this.checkAllEnded();
     const sum = (of: (driver: Driver) => number): number => this.drivers.reduce((total, driver) => total + of(driver), 0);
-    return { fingerprint: world.fingerprint, lines: world.lines, checked: sum((d) => d.checked), failed: sum((d) => d.failed), faults: this.faults, virtualMs: overMs };
+    return {
+      fingerprint: world.fingerprint,
+      lines: world.lines,
+      checked: sum((d) => d.checked),
+      failed: sum((d) => d.failed),
+      faults: this.faults,
+      virtualMs: overMs,
+    };
   }
 
   private startDriver(): void {
@@ -128,7 +135,10 @@ export class Run {
   private hanging(): string {
     return this.drivers
       .filter((driver) => driver.alive && !driver.done)
-      .map((driver) => `${driver.id} waits for tasks ${[...driver.ownership.tasks.values()].map((task) => `${task.index} (${task.state})`).join(", ")}`)
+      .map(
+        (driver) =>
+          `${driver.id} waits for tasks ${[...driver.ownership.tasks.values()].map((task) => `${task.index} (${task.state})`).join(", ")}`,
+      )
       .join("; ");
   }
 
@@ -136,7 +146,10 @@ export class Run {
     const processes = [...this.drivers, ...[...this.daemon.workers.values()].map((book) => book.process)];
     for (const { id, ownership, borrows, tasks, alive } of processes) {
       if (!alive) continue;
-      const owned = [...ownership.owned.values()].map((record) => `${record.index} (${record.state}, ${record.localRefs} refs, ${record.taskUses} uses, ${record.lineageUses} lineage, borrowed by ${[...(record.borrowers?.keys() ?? [])].join(" ")})`);
+      const owned = [...ownership.owned.values()].map(
+        (record) =>
+          `${record.index} (${record.state}, ${record.localRefs} refs, ${record.taskUses} uses, ${record.lineageUses} lineage, borrowed by ${[...(record.borrowers?.keys() ?? [])].join(" ")})`,
+      );
       check(ownership.tasks.size === 0, () => `${id} keeps tasks ${[...ownership.tasks.keys()].join(" ")}`);
       check(owned.length === 0, () => `${id} keeps objects that nobody holds: ${owned.join(", ")}`);
       check(ownership.borrowed.size === 0, () => `${id} keeps borrowed objects: ${[...ownership.borrowed.keys()].join(" ")}`);
@@ -146,7 +159,10 @@ export class Run {
     // What a worker writes for an owner that has just died stays until the session ends.
     const segments = this.shared.store.names.filter((name) => this.shared.network.get(name.split(".")[0])?.alive === true);
     check(segments.length === 0, () => `segments are left: ${segments.join(" ")}`);
-    check(this.daemon.leases.size === 0 && this.daemon.scheduler.leases.size === 0, () => `leases are left: ${[...this.daemon.scheduler.leases.keys()].join(" ")}`);
+    check(
+      this.daemon.leases.size === 0 && this.daemon.scheduler.leases.size === 0,
+      () => `leases are left: ${[...this.daemon.scheduler.leases.keys()].join(" ")}`,
+    );
     const alive = [...this.daemon.registry.actors.values()].filter((actor) => actor.state !== "DEAD");
     check(alive.length === 0, () => `actors without handles live: ${alive.map((actor) => actor.spec.actorId).join(" ")}`);
   }
@@ -157,7 +173,8 @@ export class Run {
     const [available, total] = [JSON.stringify(availableResources(scheduler)), JSON.stringify(totalResources(scheduler))];
     check(available === total, () => `resources are not all free: ${available} of ${total}`);
     const { owners, leases, pools, jobs, actors, starts } = scheduler;
-    for (const [name, left] of Object.entries({ owners, leases, pools, jobs, actors, starts })) check(left.size === 0, () => `the scheduler remembers ${left.size} ${name}`);
+    for (const [name, left] of Object.entries({ owners, leases, pools, jobs, actors, starts }))
+      check(left.size === 0, () => `the scheduler remembers ${left.size} ${name}`);
   }
 }
 
@@ -168,7 +185,11 @@ export function simulate(options: RunOptions): RunReport {
     return run.go();
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
-    throw new SimulationFailed(`Seed ${options.seed} at ${run.world.now.toFixed(3)} ms: ${message}. See npm run sim -- --seed ${options.seed}`, run.world.lines, error);
+    throw new SimulationFailed(
+      `Seed ${options.seed} at ${run.world.now.toFixed(3)} ms: ${message}. See npm run sim -- --seed ${options.seed}`,
+      run.world.lines,
+      error,
+    );
   }
 }
 

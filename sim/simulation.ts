@@ -7,7 +7,14 @@ import type { World } from "./world.ts";
 export const daemonId = "daemon";
 
 /** Bugs put in on purpose, to see that they are noticed. */
-export type Bug = "none" | "free twice" | "lose recalls" | "lend nothing" | "forget borrowers" | "share busy workers" | "start calls out of order";
+export type Bug =
+  | "none"
+  | "free twice"
+  | "lose recalls"
+  | "lend nothing"
+  | "forget borrowers"
+  | "share busy workers"
+  | "start calls out of order";
 
 export interface Shared {
   readonly world: World;

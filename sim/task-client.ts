@@ -3,7 +3,14 @@ import type { LeaseId, ObjectIndex, WorkerId } from "../src/base/ids.ts";
 import type { ObjectRecord } from "../src/core/object-record.ts";
 import { newOwned, outOfMemoryRetries, step as stepOwnership } from "../src/core/ownership.ts";
 import type { ReturnValue } from "../src/core/ownership-events.ts";
-import { addClass, createSubmitter, type LeaseRecord, type SubmitterEffect, type SubmitterEvent, step as stepSubmitter } from "../src/core/submitter.ts";
+import {
+  addClass,
+  createSubmitter,
+  type LeaseRecord,
+  type SubmitterEffect,
+  type SubmitterEvent,
+  step as stepSubmitter,
+} from "../src/core/submitter.ts";
 import { isRecord, type LocalDefinition, type TaskArg, type TaskRecord } from "../src/core/task-record.ts";
 import { Kind } from "../src/wire/index.ts";
 import type { PeerMessage, ProcessExit, Resources, WireArg, WireRef, WireReturn } from "../src/wire/messages.ts";
@@ -30,7 +37,12 @@ export class TaskClient {
 
   // -------------------------------------------------------------- submitting
 
-  submit(resources: Resources, maxRetries: number, args: readonly TaskArg[], holds: readonly ObjectRecord[] | null): ObjectRecord {
+  submit(
+    resources: Resources,
+    maxRetries: number,
+    args: readonly TaskArg[],
+    holds: readonly ObjectRecord[] | null,
+  ): ObjectRecord {
     const task = this.newTask(this.definitionOf(resources, maxRetries), args, holds);
     return this.begin(task);
   }
@@ -119,11 +131,16 @@ export class TaskClient {
         this.forgetLease(effect.lease);
         return this.process.send(daemonId, [Kind.ReturnLease, effect.lease.leaseId]);
       case "recallTasks":
-        if (this.process.connectedTo(effect.lease.workerId)) this.process.send(effect.lease.workerId, [Kind.RecallTasks, effect.lease.leaseId]);
+        if (this.process.connectedTo(effect.lease.workerId))
+          this.process.send(effect.lease.workerId, [Kind.RecallTasks, effect.lease.leaseId]);
         return;
       case "crashed":
         // Its reply may be lost, and then nobody else knows of what it has stored.
-        this.process.shared.store.free({ name: segmentName(this.process.id, effect.task.index, effect.task.attempt), offset: 0, bytes: 0 });
+        this.process.shared.store.free({
+          name: segmentName(this.process.id, effect.task.index, effect.task.attempt),
+          offset: 0,
+          bytes: 0,
+        });
         return stepOwnership(this.process.ownership, { kind: "crashed", task: effect.task, cause: effect.cause });
       case "wakeAtTurnEnd":
         return this.planTurnEnd();
@@ -215,7 +232,8 @@ export class TaskClient {
     const cls = this.submitter.classes.get(classId);
     if (cls === undefined) return;
     cls.told = 0;
-    for (const task of cls.queue.drain()) stepOwnership(this.process.ownership, { kind: "fail", task, error: encodeError(reason) });
+    for (const task of cls.queue.drain())
+      stepOwnership(this.process.ownership, { kind: "fail", task, error: encodeError(reason) });
   }
 
   outOfRetries(task: TaskRecord): void {
@@ -279,13 +297,20 @@ export class TaskClient {
 
   cancel(record: ObjectRecord, force: boolean): void {
     if (record.maker === null) return;
-    stepOwnership(this.process.ownership, { kind: "cancel", task: record.maker, force, recursive: false, error: encodeError("CANCELLED") });
+    stepOwnership(this.process.ownership, {
+      kind: "cancel",
+      task: record.maker,
+      force,
+      recursive: false,
+      error: encodeError("CANCELLED"),
+    });
     this.process.drain();
   }
 
   cancelRunning(task: TaskRecord, force: boolean): void {
     const lease = task.runner as LeaseRecord;
-    if (this.process.connectedTo(lease.workerId)) this.process.send(lease.workerId, [Kind.CancelTask, task.index, task.attempt, false]);
+    if (this.process.connectedTo(lease.workerId))
+      this.process.send(lease.workerId, [Kind.CancelTask, task.index, task.attempt, false]);
     if (force) this.process.send(daemonId, [Kind.Request, 0, "killWorker", lease.workerId]);
   }
 }

@@ -189,8 +189,11 @@ export class Worker extends Owner {
   private reply(run: Run, value: WireReturn, refs: readonly ObjectRecord[], durationMs: number): void {
     for (const record of refs) record.localRefs++;
     if (refs.length > 0) this.held.set(`${run.owner}:${run.index}:${run.attempt}`, [...refs]);
-    const lists = refs.length === 0 ? null : [refs.map((record): WireRef => [record.foreign?.owner ?? this.workerId, record.index, ""])];
-    this.borrows.whenRegistered(run.owner, () => this.send(run.owner, [Kind.Reply, run.index, run.attempt, durationMs, [value], lists]));
+    const lists =
+      refs.length === 0 ? null : [refs.map((record): WireRef => [record.foreign?.owner ?? this.workerId, record.index, ""])];
+    this.borrows.whenRegistered(run.owner, () =>
+      this.send(run.owner, [Kind.Reply, run.index, run.attempt, durationMs, [value], lists]),
+    );
   }
 
   private letGo(key: string): void {
@@ -200,8 +203,11 @@ export class Worker extends Owner {
   }
 
   private cancel(from: string, index: number, attempt: number): void {
-    const queued = [...this.lanes.values()].flatMap((lane) => lane.queue).find((run) => run.owner === from && run.index === index);
-    const run = this.runs.get(`${from}:${index}`) ?? queued ?? this.calls.find((call) => call.owner === from && call.index === index);
+    const queued = [...this.lanes.values()]
+      .flatMap((lane) => lane.queue)
+      .find((run) => run.owner === from && run.index === index);
+    const run =
+      this.runs.get(`${from}:${index}`) ?? queued ?? this.calls.find((call) => call.owner === from && call.index === index);
     if (run === undefined || run.attempt !== attempt) return;
     run.scope.cancelled = true;
     if (run.started) return;
@@ -227,7 +233,10 @@ export class Worker extends Owner {
 
   private beginCall(run: Run): void {
     const known = this.started.get(run.owner) ?? { count: 0, index: 0 };
-    check(run.attempt > 0 || run.index > known.index, () => `actor ${this.actorId} starts call ${run.index} of ${run.owner} after call ${known.index}`);
+    check(
+      run.attempt > 0 || run.index > known.index,
+      () => `actor ${this.actorId} starts call ${run.index} of ${run.owner} after call ${known.index}`,
+    );
     this.started.set(run.owner, { count: known.count + 1, index: Math.max(known.index, run.index) });
     const key = `${run.owner}:${run.index}`;
     this.runs.set(key, run);

@@ -5,14 +5,12 @@
 import { createRequire, isBuiltin } from "node:module";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { types } from "node:util";
-import { isNative } from "./class-parts.ts";
+import { type GlobalReference, globalReference } from "./global-values.ts";
 import type { Inspected } from "./inspect.ts";
 import { baseUrlOf, type Script } from "./scripts.ts";
-import { languageGlobals, standardGlobals } from "./standard-globals.ts";
 
 export type Reference =
-  /** An expression over globals, e.g. `Object.defineProperty`. */
-  | { readonly kind: "global"; readonly code: string }
+  | GlobalReference
   /** An export of a module; `*` is the namespace. */
   | { readonly kind: "import"; readonly url: string; readonly name: string }
   /** What `require` of a file gives, or (with a name) one property of it. */
@@ -49,7 +47,7 @@ export function isSelfUrl(url: string): boolean {
  * modules are left to `referenceToInternal`, as the look into those modules is not cheap the first time.
  */
 export function referenceTo(value: object): Reference | undefined {
-  const known = noted.get(value) ?? globals().get(value) ?? requiredModules().get(value);
+  const known = noted.get(value) ?? globalReference(value) ?? requiredModules().get(value);
   if (known !== undefined || typeof value === "function") return known;
   if (types.isModuleNamespaceObject(value)) return namespaceOfBuiltin(value);
   return looksLikeModule(value) ? builtins().get(value) : undefined;
@@ -67,49 +65,6 @@ function looksLikeModule(value: object): boolean {
     if (typeof Object.getOwnPropertyDescriptor(value, key)?.value === "function") return true;
   }
   return false;
-}
-
-let globalTable: Map<unknown, Reference> | undefined;
-
-function globals(): Map<unknown, Reference> {
-  if (globalTable !== undefined) return globalTable;
-  const table = new Map<unknown, Reference>();
-  const note = (value: unknown, code: string): void => {
-    if (isObject(value) && !table.has(value)) table.set(value, { kind: "global", code });
-  };
-  note(globalThis, "globalThis");
-  note(process, "process");
-  note(process.env, "process.env");
-  for (const name of standardGlobals) {
-    const value = Object.getOwnPropertyDescriptor(globalThis, name)?.value;
-    if (!isObject(value)) continue;
-    note(value, name);
-    // What else is on the global object is the program's, or has a name of its own.
-    if (value === globalThis) continue;
-    noteMembers(value, name, note);
-    if (typeof value === "function" && isObject(value.prototype)) {
-      note(value.prototype, `${name}.prototype`);
-      noteMembers(value.prototype, `${name}.prototype`, note);
-    }
-  }
-  noteMembers(process, "process", note);
-  note(performance, "performance");
-  note(Object.getPrototypeOf(Uint8Array), "Object.getPrototypeOf(Uint8Array)");
-  note((async () => {}).constructor, "(async () => {}).constructor");
-  note(function* () {}.constructor, "(function* () {}).constructor");
-  globalTable = table;
-  return table;
-}
-
-function noteMembers(owner: object, code: string, note: (value: unknown, code: string) => void): void {
-  for (const key of Reflect.ownKeys(owner)) {
-    const value = Object.getOwnPropertyDescriptor(owner, key)?.value;
-    if (typeof value !== "function" || key === "constructor") continue;
-    // Something that the program added to a class of the language.
-    if (languageGlobals.has(code.split(".")[0]) && !isNative(value)) continue;
-    if (typeof key === "string") note(value, /^[\w$]+$/.test(key) ? `${code}.${key}` : `${code}[${JSON.stringify(key)}]`);
-    else if (key.description?.startsWith("Symbol.")) note(value, `${code}[${key.description}]`);
-  }
 }
 
 const builtinTable = new Map<unknown, Reference>();

@@ -8,12 +8,15 @@
  */
 import { Session } from "node:inspector";
 
-/** One scope of a function, the innermost first. `variables` is a snapshot; a variable that is not initialised yet shows as `undefined`. */
+/** One scope of a function, the innermost first, as it is now. */
 export interface Scope {
   /** As V8 says it: `Module`, `Script`, `Closure (outer)`, `Block (outer)`. */
   readonly description: string;
+  /** A variable that is not initialised yet is `uninitialised`, or shows as `undefined` in versions of Node before 22. */
   readonly variables: Readonly<Record<string, unknown>>;
 }
+
+export const uninitialised: unique symbol = Symbol("uninitialised");
 
 export interface Inspected {
   readonly scriptId: string;
@@ -76,10 +79,23 @@ export function inspectFunction(fn: Function): Inspected | undefined {
     const scopes: Scope[] = [];
     for (const key of Object.keys(taken)) {
       const { description, object } = taken[key];
-      if (description !== "Global") scopes.push({ description, variables: object });
+      if (description !== "Global") scopes.push({ description, variables: readable(object) });
     }
     return { scriptId: location.scriptId, line: location.lineNumber, column: location.columnNumber, scopes };
   });
+}
+
+/** A copy of a scope, whose variables throw when they are read too early. */
+function readable(scope: Record<string, unknown>): Record<string, unknown> {
+  const variables: Record<string, unknown> = Object.create(null);
+  for (const name of Object.keys(scope)) {
+    try {
+      variables[name] = scope[name];
+    } catch {
+      variables[name] = uninitialised;
+    }
+  }
+  return variables;
 }
 
 /** The parts of a bound function; `undefined` for any other. */

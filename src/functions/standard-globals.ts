@@ -19,4 +19,6 @@ const node = `console process global Buffer clearImmediate setImmediate URL URLS
 /** Those of the language itself, which are native. */
 export const languageGlobals: ReadonlySet<string> = new Set(language.split(/\s+/));
 
-export const standardGlobals: ReadonlySet<string> = new Set(`${language} ${node}`.split(/\s+/));
+export const nodeGlobals: ReadonlySet<string> = new Set(node.split(/\s+/));
+
+export const standardGlobals: ReadonlySet<string> = new Set([...languageGlobals, ...nodeGlobals]);

@@ -16,8 +16,8 @@ export function enclosesThis(script: Script, offset: number): boolean {
 }
 
 /**
- * Offset just after the statement that initialises the variable `name` as seen from `offset`, or -1 when there is none or it needs no initialisation
- * (`var`, parameters, functions).
+ * The statement that initialises the variable `name` as seen from `offset`, and the block it is in; undefined when there is none, as for
+ * `var`, parameters and functions.
  */
 export function initialisationOf(
   script: Script,

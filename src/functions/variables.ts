@@ -2,7 +2,7 @@
 import { SerializationError } from "../base/errors.ts";
 import { type Reference, referenceTo } from "./by-reference.ts";
 import type { FreeVariable } from "./free-variables.ts";
-import type { Scope } from "./inspect.ts";
+import { type Scope, uninitialised } from "./inspect.ts";
 import type { FunctionNode } from "./nodes.ts";
 import { baseUrlOf, pathOfUrl } from "./scripts.ts";
 import { standardGlobals } from "./standard-globals.ts";
@@ -26,7 +26,12 @@ export function findVariable(node: FunctionNode, variable: FreeVariable): FoundV
     const { variables } = scopes[depth];
     if (!Object.hasOwn(variables, name)) continue;
     const value = variables[name];
-    if (value === undefined) refuseUninitialised(node, name);
+    if (value === uninitialised || (value === undefined && isTooEarly(node, name))) {
+      throw new SerializationError(
+        `Cannot send function '${node.fn.name || "anonymous"}' as its variable '${name}' has no value yet: it is declared further down than the call that sends it`,
+        { path: `${node.path} -> ${name}` },
+      );
+    }
     return { scope: scopes[depth], depth, value, reference: loaderOf(node, name, value) };
   }
   if (standardGlobals.has(name) || !(name in globalThis)) return undefined;
@@ -46,22 +51,18 @@ function loaderOf(node: FunctionNode, name: string, value: unknown): Reference |
 }
 
 /**
- * The inspector shows a variable that is not initialised yet as `undefined`. It is told from one that is by where the program
+ * Before Node 22 the inspector shows a variable that is not initialised yet as `undefined`. It is told from one that is by where the program
  * stands: in the same block, before the end of the declaration.
  */
-function refuseUninitialised(node: FunctionNode, name: string): void {
+function isTooEarly(node: FunctionNode, name: string): boolean {
+  if (showsUninitialised) return false;
   const place = initialisationOf(node.script, node.start, name);
-  if (place === undefined) return;
-  for (const at of positionsOnStack(node)) {
-    if (at > place.scopeBegin && at < place.end) {
-      throw new SerializationError(
-        `Cannot send function '${node.fn.name || "anonymous"}' as its variable '${name}' has no value yet: it is declared further down than the call that sends it`,
-        { path: `${node.path} -> variable '${name}'` },
-      );
-    }
-    if (at > place.scopeBegin && at < place.scopeEnd) return;
-  }
+  if (place === undefined) return false;
+  const within = positionsOnStack(node).find((at) => at > place.scopeBegin && at < place.scopeEnd);
+  return within !== undefined && within < place.end;
 }
+
+const showsUninitialised = Number(process.versions.node.split(".")[0]) >= 22;
 
 /** Offsets at which functions of the same script are being executed, the innermost first. */
 function positionsOnStack({ script }: FunctionNode): number[] {

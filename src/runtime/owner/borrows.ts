@@ -150,7 +150,7 @@ export class Borrows {
   private lost(index: ObjectIndex, name: string): void {
     const record = this.runtime.ownership.owned.get(index);
     if (record === undefined || record.state !== "stored" || record.location?.name !== name) return;
-    this.runtime.objects.recover(record).catch(() => {});
+    this.runtime.objects.reportLost(record);
   }
 
   // -------------------------------------------------------------- as borrower

@@ -116,7 +116,8 @@ export class Objects {
         value = this.decodeOne(records[i]);
       } catch (error) {
         if (!(error instanceof SegmentMissing)) return Promise.reject(error);
-        return this.recover(records[i]).then(() => this.getMany(records, options));
+        this.reportLost(records[i]);
+        return this.getMany(records, options); // waits as for any value: with the timeout, and giving the CPU back
       }
       if (value instanceof Promise) {
         waits ??= [];
@@ -140,12 +141,11 @@ export class Objects {
     });
   }
 
-  /** Reports the stored bytes of a record as lost; resolves when it is settled again, by whatever way. */
-  recover(record: ObjectRecord): Promise<void> {
+  /** Reports the stored bytes of a record as lost: it is not settled until they are made again, or cannot be. */
+  reportLost(record: ObjectRecord): void {
     const { ownership } = this.runtime;
     const name = record.location?.name ?? "";
     const objectId = this.runtime.objectId(record);
-    record.localRefs++;
     step(ownership, {
       kind: "lost",
       record,
@@ -159,7 +159,6 @@ export class Objects {
         ),
     });
     this.runtime.drain();
-    return this.settledOnce(record).finally(() => this.runtime.dropRef(record));
   }
 
   /** Resolves when the record is settled. */

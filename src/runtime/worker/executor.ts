@@ -245,7 +245,8 @@ export class Executor implements WorkerSide, LaneHooks {
     try {
       const { loaded } = run;
       if (loaded.fn === null) setFunction(loaded, await this.runtime.functions.loadOne(loaded.wire.functionKey));
-      const args = await this.decodeArgsSlowly(run.args);
+      // As the task itself: one that waits for an argument to be made again gives its CPU back to the task that makes it.
+      const args = await runInTask(run, () => this.decodeArgsSlowly(run.args));
       if (run.cancelled) throw run.cancelReason();
       run.startMs = performance.now();
       await this.settle(
