@@ -60,9 +60,11 @@ export function referenceToInternal(fn: Function): Reference | undefined {
 
 /** Modules have functions in them, data has none. */
 function looksLikeModule(value: object): boolean {
-  if (types.isProxy(value)) return false;
-  for (const key of Object.keys(value)) {
+  if (types.isProxy(value) || ArrayBuffer.isView(value) || Array.isArray(value)) return false;
+  let looks = 0;
+  for (const key in value) {
     if (typeof Object.getOwnPropertyDescriptor(value, key)?.value === "function") return true;
+    if (++looks === 20) return false;
   }
   return false;
 }

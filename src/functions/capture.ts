@@ -6,7 +6,6 @@
  * Whoever is led back gets the key beforehand, which then is made up instead of computed from the content.
  */
 import { createHash, randomUUID } from "node:crypto";
-import { flatten, type Serialized } from "../values/index.ts";
 import { isClassLike, kindOfFunction, methodsOf } from "./class-parts.ts";
 import { emit } from "./emit.ts";
 import { packEnvironment } from "./environment.ts";
@@ -141,7 +140,7 @@ function write(graph: Graph, { context, promisedKey }: Active, variables: Shared
   const early = graph.encodeValues(false);
   const late = graph.encodeValues(true);
   const { text, map, cellNames } = emit(graph);
-  const environment = early === null && late === null ? null : packEnvironment(flat(early), flat(late));
+  const environment = early === null && late === null ? null : packEnvironment(early, late);
   let key = promisedKey ?? keyOf(text, environment);
   // Two classes stay two, however alike they are.
   const original = originalOf(key);
@@ -155,10 +154,6 @@ function write(graph: Graph, { context, promisedKey }: Active, variables: Shared
   if (environment !== null) files[".env"] = environment;
   context.code.write(key, files);
   return key;
-}
-
-function flat(value: Serialized | null): Uint8Array {
-  return value === null ? new Uint8Array(0) : flatten(value);
 }
 
 function keyOf(text: string, environment: Uint8Array | null): string {

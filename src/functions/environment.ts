@@ -1,5 +1,7 @@
 /** The `.env` file of a captured function: its serialized values, those needed before the root class is defined and those after it. */
 
+import type { Serialized } from "../values/index.ts";
+
 /** So that the values begin where buffers in them can be used in place. */
 const alignment = 64;
 
@@ -8,14 +10,16 @@ export interface Environment {
   readonly late: Uint8Array;
 }
 
-export function packEnvironment(early: Uint8Array, late: Uint8Array): Uint8Array {
-  const lateAt = alignment + Math.ceil(early.length / alignment) * alignment;
-  const packed = new Uint8Array(lateAt + late.length);
+export function packEnvironment(early: Serialized | null, late: Serialized | null): Uint8Array {
+  const earlyBytes = early?.bytes ?? 0;
+  const lateBytes = late?.bytes ?? 0;
+  const lateAt = alignment + Math.ceil(earlyBytes / alignment) * alignment;
+  const packed = new Uint8Array(lateAt + lateBytes);
   const lengths = new DataView(packed.buffer);
-  lengths.setUint32(0, early.length, true);
-  lengths.setUint32(4, late.length, true);
-  packed.set(early, alignment);
-  packed.set(late, lateAt);
+  lengths.setUint32(0, earlyBytes, true);
+  lengths.setUint32(4, lateBytes, true);
+  early?.writeTo(packed.subarray(alignment, alignment + earlyBytes));
+  late?.writeTo(packed.subarray(lateAt));
   return packed;
 }
 

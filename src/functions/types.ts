@@ -27,7 +27,10 @@ export interface CodeStore {
 
 export interface CaptureContext {
   readonly code: CodeStore;
-  /** The runtime's value hooks for refs, handles, remote functions. Functions and classes never reach them during capture. */
+  /**
+   * The runtime's value hooks, for refs, handles and remote functions. Every function met is shown to `encodeSpecial`, to see whether the runtime has
+   * its own way to send it. For the user's own functions it comes back to `capture`, which then throws something to be let through.
+   */
   readonly encode: EncodeHooks;
   readonly decode: DecodeHooks;
 }

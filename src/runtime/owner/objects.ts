@@ -10,6 +10,7 @@ import type { Serialized } from "../../values/hooks.ts";
 import type { WireValue } from "../../wire/messages.ts";
 import { ObjectRef } from "./object-ref.ts";
 import type { Runtime } from "./runtime.ts";
+import { currentTask, runInTask } from "./task-context.ts";
 
 /** Told when a record settles; kept in `record.waiters`. */
 export interface Waiter {
@@ -218,6 +219,7 @@ abstract class RecordsWaiter implements Waiter {
   protected readonly records: readonly ObjectRecord[];
   private timer: NodeJS.Timeout | undefined;
   protected ended = false;
+  protected readonly task = currentTask();
   private readonly onEnd: () => void;
 
   constructor(runtime: Runtime, records: readonly ObjectRecord[], timeoutMs: number | undefined) {
@@ -288,7 +290,9 @@ class GetWaiter extends RecordsWaiter {
     this.options?.signal?.removeEventListener("abort", this.onAbort);
     this.ended = true;
     // The user's refs may be gone already: values are read while the waiter still holds the records.
-    this.resolve(this.runtime.objects.decodeAll(this.records, this.options));
+    // As the task that waits, should bytes be gone and it must wait again.
+    const decode = () => this.runtime.objects.decodeAll(this.records, this.options);
+    this.resolve(this.task === null ? decode() : runInTask(this.task, decode));
     this.end();
   }
 

@@ -5,7 +5,7 @@ import { Kind } from "../../wire/index.ts";
 import type { ActorSpec, WireArg } from "../../wire/messages.ts";
 import type { ActorInfo } from "../owner/runtime.ts";
 import { runInTask, runSynchronously, type TaskContext } from "../owner/task-context.ts";
-import { type Executor, isThenable } from "./executor.ts";
+import { ArgumentFailed, type Executor, isThenable } from "./executor.ts";
 import { newLoadedDefinition } from "./loaded-definition.ts";
 import { toTaskError } from "./task-error.ts";
 import type { TaskRun } from "./task-run.ts";
@@ -75,7 +75,8 @@ export class ActorHost {
       this.instance = runInTask(this.constructorContext(start), () => new Class(...args));
       runtime.daemon.send([Kind.ActorReady, spec.actorId, incarnation, null, ""]);
     } catch (error) {
-      const wrapped = toTaskError(error, `${start.className}.constructor`, runtime);
+      const wrapped =
+        error instanceof ArgumentFailed ? error.cause : toTaskError(error, `${start.className}.constructor`, runtime);
       runtime.daemon.send([Kind.ActorReady, spec.actorId, incarnation, runtime.encodeError(wrapped), wrapped.message]);
       this.executor.exitSoon(0);
     }

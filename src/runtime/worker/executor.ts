@@ -3,6 +3,7 @@
  * that a stream of short tasks costs little more than the calls themselves.
  */
 
+import { isShoalError, type ShoalError } from "../../base/errors.ts";
 import type { LeaseId, ObjectIndex, WorkerId } from "../../base/ids.ts";
 import type { ObjectRecord } from "../../core/object-record.ts";
 import { SegmentMissing } from "../../objects/index.ts";
@@ -29,6 +30,15 @@ const handBackAfterMs = 5;
 
 /** How long a retiring worker waits for the daemon to recall its leases from their owners. */
 const recallMs = 50;
+
+/** An argument could not be had: the run fails with that very error, as it would have had the argument failed before. */
+export class ArgumentFailed extends Error {
+  override readonly name = "ArgumentFailed";
+  declare readonly cause: ShoalError;
+  constructor(cause: ShoalError) {
+    super(cause.message, { cause });
+  }
+}
 
 export class Executor implements WorkerSide, LaneHooks {
   readonly runtime: Runtime;
@@ -218,7 +228,16 @@ export class Executor implements WorkerSide, LaneHooks {
     }
   }
 
+  /** As decodeArgs, waiting for what has to be loaded or made again. Rejects with ArgumentFailed when an argument cannot be had. */
   async decodeArgsSlowly(wire: readonly WireArg[]): Promise<unknown[]> {
+    try {
+      return await this.decodeEach(wire);
+    } catch (error) {
+      throw isShoalError(error) ? new ArgumentFailed(error) : error;
+    }
+  }
+
+  private async decodeEach(wire: readonly WireArg[]): Promise<unknown[]> {
     const args: unknown[] = [];
     for (const arg of wire)
       args.push(
@@ -351,10 +370,10 @@ export class Executor implements WorkerSide, LaneHooks {
   fail(run: TaskRun, error: unknown): void {
     if (error instanceof ExitActor) return this.actor.exit(run);
     const { wire } = run.loaded;
-    const wrapped = toTaskError(error, wire.name, this.runtime);
+    const wrapped = error instanceof ArgumentFailed ? error.cause : toTaskError(error, wire.name, this.runtime);
     const bytes = this.runtime.encodeError(wrapped);
     const reason = run.cancelled || wrapped.code === "TASK_CANCELLED" ? "cancelled" : "threw";
-    const retry = reason === "threw" && isRetried(error, wire.retryExceptions);
+    const retry = reason === "threw" && !(error instanceof ArgumentFailed) && isRetried(error, wire.retryExceptions);
     this.send(run, () =>
       run.link.send([Kind.Failed, run.index, run.attempt, performance.now() - run.startMs, bytes, reason, retry, 0]),
     );
