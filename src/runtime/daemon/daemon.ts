@@ -6,7 +6,6 @@
  */
 import { createServer, type Server, type Socket } from "node:net";
 import { totalmem } from "node:os";
-import { join } from "node:path";
 import { type JobId, type LeaseId, type NodeId, newJobId, newNodeId, type WorkerId } from "../../base/ids.ts";
 import type { ActorPlace } from "../../core/actor-registry-events.ts";
 import type { SchedulerEffect } from "../../core/scheduler-events.ts";
@@ -14,6 +13,7 @@ import { Kind, protocolVersion } from "../../wire/index.ts";
 import type { FromDaemon, HelloInfo, ProcessExit, SchedulingSpec, ToDaemon } from "../../wire/messages.ts";
 import { MemoryControlStore } from "../head/control-store.ts";
 import { Head } from "../head/head.ts";
+import { daemonSocket } from "../owner/session-paths.ts";
 import { Link } from "../transport/link.ts";
 import type { Client } from "./client.ts";
 import type { DaemonConfig } from "./config.ts";
@@ -63,7 +63,7 @@ export class Daemon {
   constructor(config: DaemonConfig, workerEntry: string, onEnd: (reason: string, orderly: boolean) => void) {
     this.config = config;
     this.onEnd = onEnd;
-    this.socketPath = join(config.sessionDir, "sockets", "daemon.sock");
+    this.socketPath = daemonSocket(config.sessionDir);
     this.log = new DaemonLog(config.sessionDir);
     this.pool = new WorkerPool(config, this.nodeId, workerEntry, this.socketPath, {
       startFailed: (token, permanent, text) => this.startFailed(token, permanent, text),

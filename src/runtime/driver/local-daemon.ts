@@ -10,7 +10,7 @@ import type { InitOptions } from "../../api/init-options.ts";
 import { ClusterConnectionError } from "../../base/errors.ts";
 import { type JobId, newJobId } from "../../base/ids.ts";
 import { defaultStoreBytes } from "../../objects/index.ts";
-import { type SessionPaths, sessionsRoot, shmRoot } from "../owner/session-paths.ts";
+import { fitsSocket, type SessionPaths, sessionsRoot, shmRoot, socketsDir } from "../owner/session-paths.ts";
 
 export interface LocalSession {
   readonly paths: SessionPaths;
@@ -27,6 +27,14 @@ export function makeSession(): LocalSession {
   const shmDir = join(shmRoot(), name);
   for (const part of ["sockets", "logs", "spill", "code"]) mkdirSync(join(sessionDir, part), { recursive: true, mode: 0o700 });
   mkdirSync(shmDir, { recursive: true, mode: 0o700 });
+  const sockets = socketsDir(sessionDir);
+  mkdirSync(sockets, { recursive: true, mode: 0o700 });
+  if (!fitsSocket(sockets)) {
+    removeSession({ sessionDir, shmDir });
+    throw new ClusterConnectionError(
+      `Cannot have sockets in ${sockets} as its name is too long: set SHOAL_TMPDIR to a shorter directory`,
+    );
+  }
   return { paths: { sessionDir, shmDir }, jobId: newJobId() };
 }
 

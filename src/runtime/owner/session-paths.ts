@@ -1,6 +1,6 @@
 /** Where a session keeps its files. */
 import { tmpdir, userInfo } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import type { WorkerId } from "../../base/ids.ts";
 
 export interface SessionPaths {
@@ -20,7 +20,21 @@ export function shmRoot(): string {
   return process.platform === "linux" ? join("/dev/shm", `shoal-${uid()}`) : join(sessionsRoot(), "shm");
 }
 
-export const daemonSocket = (sessionDir: string): string => join(sessionDir, "sockets", "daemon.sock");
-export const processSocket = (sessionDir: string, id: WorkerId): string => join(sessionDir, "sockets", `${id}.sock`);
+/** Bytes of a socket's path that every system takes. Longer ones are cut without an error, and then all sockets have one name. */
+const socketPathMax = 103;
+const longestSocketName = "0123456789abcdef.sock";
+
+export function fitsSocket(dir: string): boolean {
+  return Buffer.byteLength(join(dir, longestSocketName)) <= socketPathMax;
+}
+
+/** Where the sockets are: in the session's directory, or, where its name is too long for that, in its shared-memory directory. */
+export function socketsDir(sessionDir: string): string {
+  const dir = join(sessionDir, "sockets");
+  return fitsSocket(dir) ? dir : join(shmRoot(), basename(sessionDir), "sockets");
+}
+
+export const daemonSocket = (sessionDir: string): string => join(socketsDir(sessionDir), "daemon.sock");
+export const processSocket = (sessionDir: string, id: WorkerId): string => join(socketsDir(sessionDir), `${id}.sock`);
 export const spillDir = (sessionDir: string): string => join(sessionDir, "spill");
 export const codeDir = (sessionDir: string): string => join(sessionDir, "code");
