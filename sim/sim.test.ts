@@ -7,7 +7,6 @@ const seeds = Number(process.env.SHOAL_SIM_SEEDS ?? 1000);
 const chunk = 100;
 const bugs: readonly Bug[] = [
   "free twice",
-  "lose recalls",
   "lend nothing",
   "forget borrowers",
   "share busy workers",

@@ -151,6 +151,8 @@ function maybeFree(state: OwnershipState, record: ObjectRecord): void {
     return;
   }
   if (record.state === "pending" && record.maker !== null) return; // its task still runs; freed when it settles
+  // Nothing could make it again for those whose lineage needs it, and inline values are small.
+  if (record.state === "inline" && record.lineageUses > 0) return;
   releaseData(state, record);
   if (record.lineageUses > 0 && record.maker !== null) {
     record.state = "released";
@@ -525,8 +527,7 @@ function lost(state: OwnershipState, record: ObjectRecord, name: string, error: 
     state.effects.push({ kind: "reportLost", record, name });
     return;
   }
-  state.effects.push({ kind: "free", location: record.location });
-  record.location = null;
+  releaseData(state, record); // made again, it has refs of its own
   remake(state, record, error);
 }
 
@@ -542,7 +543,10 @@ function remake(state: OwnershipState, record: ObjectRecord, error: (why: string
   task.attempt++;
   task.waitingFor = 0;
   state.tasks.set(task.index, task);
-  for (const held of task.holds ?? []) useAgain(held);
+  for (const held of task.holds ?? []) {
+    useAgain(held);
+    if (held.state === "released") remake(state, held, error);
+  }
   for (const arg of task.args) {
     if (!isRecord(arg)) continue;
     useAgain(arg);
