@@ -15,7 +15,7 @@ const smallBytes = 2_000_000;
 /** Collects garbage in a worker; with one CPU that is the worker that ran the last task. */
 const collectThere = shoal.remote(async () => collectGarbage(), { name: "collect garbage" });
 
-async function collectEverywhere(): Promise<void> {
+export async function collectEverywhere(): Promise<void> {
   await collectGarbage();
   await shoal.get(collectThere.remote());
 }
