@@ -22,5 +22,7 @@ export default defineConfig({
     maxWorkers: 2,
     testTimeout: 60_000,
     hookTimeout: 60_000,
+    // A failed comparison of large arrays must not be printed line by line: working out the difference would take hours.
+    diff: { truncateThreshold: 1000 },
   },
 });

@@ -1,9 +1,11 @@
 /** What a node daemon is told at its start, and the bounds of the daemon in one place. */
 import { totalmem } from "node:os";
-import type { JobId } from "../../base/ids.ts";
+import type { JobId, NodeId } from "../../base/ids.ts";
 import type { RuntimeEnvSpec } from "../../wire/messages.ts";
 
 export interface DaemonConfig {
+  /** Made by whoever starts the daemon: processes that come before it answers have ids that begin with it. */
+  readonly nodeId: NodeId;
   readonly sessionDir: string;
   readonly shmDir: string;
   /** CPU, GPU, memory and custom resources of this node. */
@@ -89,7 +91,7 @@ export function readDaemonConfig(env: NodeJS.ProcessEnv): DaemonConfig {
   const text = env[daemonConfigVariable];
   if (text === undefined) throw new Error(`Cannot start node daemon as no ${daemonConfigVariable} is set`);
   const config = JSON.parse(text) as DaemonConfig;
-  for (const name of ["sessionDir", "shmDir", "jobId", "namespace", "driverCwd"] as const) {
+  for (const name of ["nodeId", "sessionDir", "shmDir", "jobId", "namespace", "driverCwd"] as const) {
     if (typeof config[name] !== "string" || config[name] === "")
       throw new Error(`Cannot start node daemon as its configuration has no ${name}`);
   }

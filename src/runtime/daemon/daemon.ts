@@ -6,7 +6,7 @@
  */
 import { createServer, type Server, type Socket } from "node:net";
 import { totalmem } from "node:os";
-import { type JobId, type LeaseId, type NodeId, newJobId, newNodeId, type WorkerId } from "../../base/ids.ts";
+import { type JobId, type LeaseId, type NodeId, newJobId, type WorkerId } from "../../base/ids.ts";
 import type { ActorPlace } from "../../core/actor-registry-events.ts";
 import type { SchedulerEffect } from "../../core/scheduler-events.ts";
 import { Kind, protocolVersion } from "../../wire/index.ts";
@@ -36,7 +36,7 @@ import type { WorkerProcess } from "./worker-process.ts";
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
 export class Daemon {
-  readonly nodeId: NodeId = newNodeId();
+  readonly nodeId: NodeId;
   readonly config: DaemonConfig;
   readonly socketPath: string;
   readonly clients = new Map<WorkerId, Client>();
@@ -62,6 +62,7 @@ export class Daemon {
   /** `onEnd` is called when the session should end; the caller then calls `close`. */
   constructor(config: DaemonConfig, workerEntry: string, onEnd: (reason: string, orderly: boolean) => void) {
     this.config = config;
+    this.nodeId = config.nodeId;
     this.onEnd = onEnd;
     this.socketPath = daemonSocket(config.sessionDir);
     this.log = new DaemonLog(config.sessionDir);

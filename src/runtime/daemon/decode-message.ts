@@ -102,7 +102,7 @@ const requests: Readonly<Record<string, Check>> = {
     lifetimeResources: resources,
   }),
   getActor: shape({ name, namespace: name }),
-  subscribeActor: actorId,
+  subscribeActor: shape({ actorId: id, byName: orNull(shape({ name, namespace: name })) }),
   killActor: shape({ actorId: id, noRestart: flag }),
   actorOutOfScope: actorId,
   createPlacementGroup: shape({

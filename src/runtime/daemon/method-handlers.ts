@@ -14,7 +14,7 @@ export function createMethodHandlers(daemon: Daemon): MethodHandlers<Client> {
   return {
     createActor: (spec, caller) => head.createActor(spec, from(caller)),
     getActor: ({ name, namespace }, caller) => head.findActor(namespace, name, from(caller)),
-    subscribeActor: ({ actorId }, caller) => head.subscribeActor(actorId, from(caller)),
+    subscribeActor: ({ actorId, byName }, caller) => head.subscribeActor(actorId, byName ?? null, from(caller)),
     killActor({ actorId, noRestart }) {
       head.killActor(actorId, noRestart);
       return null;

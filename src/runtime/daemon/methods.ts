@@ -58,8 +58,11 @@ export interface DaemonMethods {
   createActor(params: ActorSpec): ActorView;
   /** The living actor of that name, or null. Subscribes the caller. */
   getActor(params: { name: string; namespace: string }): ActorView | null;
-  /** The actor's view now (null: never heard of), and ActorState messages from now on. */
-  subscribeActor(params: { actorId: ActorId }): ActorView | null;
+  /**
+   * The actor's view now, and ActorState messages from now on. One that is unknown may be about to be created and is waited for; null when nothing comes.
+   * `byName`: the handle stands for whoever has the name.
+   */
+  subscribeActor(params: { actorId: ActorId; byName?: { name: string; namespace: string } }): ActorView | null;
   killActor(params: { actorId: ActorId; noRestart: boolean }): null;
   /** Sent by the owner when no handle is left and no call of its own waits in a queue. */
   actorOutOfScope(params: { actorId: ActorId }): null;

@@ -117,7 +117,7 @@ export class WorkerPool {
   private spawn(token: number, jobId: JobId, runtimeEnv: RuntimeEnvSpec | null, prepared: PreparedEnv): void {
     if (this.closed) return;
     const { sessionDir, shmDir, namespace, workerExecArgv } = this.config;
-    const workerId = newWorkerId();
+    const workerId = newWorkerId(this.nodeId);
     const config: WorkerConfig = {
       sessionDir,
       shmDir,

@@ -8,12 +8,13 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { InitOptions } from "../../api/init-options.ts";
 import { ClusterConnectionError } from "../../base/errors.ts";
-import { type JobId, newJobId } from "../../base/ids.ts";
+import { type JobId, type NodeId, newJobId, newNodeId } from "../../base/ids.ts";
 import { defaultStoreBytes } from "../../objects/index.ts";
 import { fitsSocket, type SessionPaths, sessionsRoot, shmRoot, socketsDir } from "../owner/session-paths.ts";
 
 export interface LocalSession {
   readonly paths: SessionPaths;
+  readonly nodeId: NodeId;
   readonly jobId: JobId;
 }
 
@@ -35,7 +36,7 @@ export function makeSession(): LocalSession {
       `Cannot have sockets in ${sockets} as its name is too long: set SHOAL_TMPDIR to a shorter directory`,
     );
   }
-  return { paths: { sessionDir, shmDir }, jobId: newJobId() };
+  return { paths: { sessionDir, shmDir }, nodeId: newNodeId(), jobId: newJobId() };
 }
 
 export function removeSession(paths: SessionPaths): void {
@@ -54,6 +55,7 @@ function cleanEnvironment(): NodeJS.ProcessEnv {
 /** Starts the daemon; resolves when it listens. Rejects with what it says when it cannot. */
 export async function startDaemon(session: LocalSession, options: InitOptions): Promise<ChildProcess> {
   const config = {
+    nodeId: session.nodeId,
     sessionDir: session.paths.sessionDir,
     shmDir: session.paths.shmDir,
     resources: resourcesOf(options),

@@ -2,6 +2,7 @@
 import type { ChildProcess } from "node:child_process";
 import type { InitOptions } from "../../api/init-options.ts";
 import { ClusterConnectionError } from "../../base/errors.ts";
+import { newWorkerId } from "../../base/ids.ts";
 import { sweepStaleSessions } from "../../objects/index.ts";
 import type { RuntimeEnvSpec } from "../../wire/messages.ts";
 import { Runtime } from "../owner/runtime.ts";
@@ -29,6 +30,7 @@ export function openSession(options: InitOptions): DriverSession {
   const local = makeSession();
   const runtime = new Runtime({
     role: "driver",
+    selfId: newWorkerId(local.nodeId),
     paths: local.paths,
     namespace: options.namespace ?? "default",
     runtimeEnv: (options.runtimeEnv ?? null) as RuntimeEnvSpec | null,

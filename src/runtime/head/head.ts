@@ -19,6 +19,9 @@ interface Subscriber {
   readonly workerId: WorkerId;
 }
 
+/** Milliseconds in which the order to create an actor follows its handle, whatever the load. */
+const creationMs = 10_000;
+
 const tables = { keys: "keys", actors: "detached actors" } as const;
 
 export class Head {
@@ -29,6 +32,8 @@ export class Head {
   private readonly subscribers = new Map<ActorId, Map<WorkerId, Subscriber>>();
   /** Which actors a process has subscribed to: to forget it when it ends. */
   private readonly subscriptions = new Map<WorkerId, Set<ActorId>>();
+  /** Those who ask for actors that are still to be created. */
+  private readonly awaited = new Map<ActorId, readonly ((view: ActorView | null) => void)[]>();
   private timer: NodeJS.Timeout | null = null;
   private queue: RegistryEvent[] = [];
   private stepping = false;
@@ -63,7 +68,9 @@ export class Head {
       );
     }
     this.subscribe(created.view.actorId, from);
-    return this.actor(created.view.actorId) as ActorView;
+    const view = this.actor(created.view.actorId) as ActorView;
+    for (const found of this.awaited.get(spec.actorId) ?? []) found(view);
+    return view;
   }
 
   findActor(namespace: string, name: string, from: Subscriber): ActorView | null {
@@ -73,10 +80,34 @@ export class Head {
     return viewOf(record);
   }
 
-  subscribeActor(actorId: ActorId, from: Subscriber): ActorView | null {
-    const view = this.actor(actorId);
-    if (view !== null && view.state !== "DEAD") this.subscribe(actorId, from);
+  /**
+   * The actor of a handle that arrived somewhere. The handle may have travelled faster than the order to create its actor, so an unknown one is
+   * waited for, up to `creationMs`; null then. A handle that stands for whoever has a name is found by the name.
+   */
+  subscribeActor(
+    actorId: ActorId,
+    byName: { readonly name: string; readonly namespace: string } | null,
+    from: Subscriber,
+  ): ActorView | null | Promise<ActorView | null> {
+    const view = (byName === null ? null : this.findActor(byName.namespace, byName.name, from)) ?? this.actor(actorId);
+    if (view === null) return this.awaitCreation(actorId, from);
+    if (view.state !== "DEAD") this.subscribe(view.actorId, from);
     return view;
+  }
+
+  private awaitCreation(actorId: ActorId, from: Subscriber): Promise<ActorView | null> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => settle(null), creationMs);
+      const settle = (view: ActorView | null): void => {
+        clearTimeout(timer);
+        const waiting = this.awaited.get(actorId)?.filter((other) => other !== settle) ?? [];
+        if (waiting.length === 0) this.awaited.delete(actorId);
+        else this.awaited.set(actorId, waiting);
+        if (view !== null && view.state !== "DEAD") this.subscribe(view.actorId, from);
+        resolve(view);
+      };
+      this.awaited.set(actorId, [...(this.awaited.get(actorId) ?? []), settle]);
+    });
   }
 
   actor(actorId: ActorId): ActorView | null {

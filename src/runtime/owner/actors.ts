@@ -197,11 +197,8 @@ export class Actors {
 
   private async locate(client: Client, handle: ActorHandleInternals): Promise<void> {
     const { daemon } = this.runtime;
-    const view = (
-      handle.byName === null
-        ? await daemon.request("subscribeActor", { actorId: handle.actorId })
-        : await daemon.request("getActor", handle.byName)
-    ) as ActorView | null;
+    const asked = { actorId: handle.actorId, ...(handle.byName === null ? {} : { byName: handle.byName }) };
+    const view = (await daemon.request("subscribeActor", asked)) as ActorView | null;
     if (view === null)
       throw new ActorNotFoundError(
         `Cannot find actor ${handle.spec.className} (${handle.actorId}): the cluster does not know it`,

@@ -4,7 +4,7 @@
  */
 import { assert } from "../../base/assert.ts";
 import { ClusterConnectionError, NodeDiedError, type ObjectLostError, OwnerDiedError, ShoalError } from "../../base/errors.ts";
-import { type ActorId, type JobId, newWorkerId, type WorkerId } from "../../base/ids.ts";
+import type { ActorId, JobId, WorkerId } from "../../base/ids.ts";
 import type { ObjectRecord } from "../../core/object-record.ts";
 import { createOwnership, type OwnershipState, resolveRef, step as stepOwnership } from "../../core/ownership.ts";
 import type { OwnershipEffect } from "../../core/ownership-events.ts";
@@ -33,7 +33,7 @@ const errorBytesMax = 4 * 1024 * 1024;
 
 export interface RuntimeConfig {
   readonly role: "driver" | "worker";
-  readonly selfId?: WorkerId;
+  readonly selfId: WorkerId;
   readonly paths: SessionPaths;
   readonly namespace: string;
   readonly runtimeEnv: RuntimeEnvSpec | null;
@@ -90,7 +90,7 @@ export class Runtime {
     this.config = config;
     this.role = config.role;
     this.paths = config.paths;
-    this.selfId = config.selfId ?? newWorkerId();
+    this.selfId = config.selfId;
     this.ownership = createOwnership(this.selfId);
     this.values = new ValueCodec(this);
     this.functions = new FunctionTable(this);

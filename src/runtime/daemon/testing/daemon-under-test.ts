@@ -7,7 +7,7 @@ import { basename, join } from "node:path";
 import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
-import { newJobId, newWorkerId, type WorkerId } from "../../../base/ids.ts";
+import { newJobId, newNodeId, newWorkerId, type WorkerId } from "../../../base/ids.ts";
 import { Kind, protocolVersion } from "../../../wire/index.ts";
 import type { FromDaemon, HelloInfo, LogLine, ToDaemon, WelcomeInfo } from "../../../wire/messages.ts";
 import { Requests } from "../../transport/connection.ts";
@@ -42,6 +42,7 @@ export function newSession(overrides: Partial<DaemonConfig> = {}): DaemonConfig 
   const sessionDir = mkdtempSync(join(tmpdir(), "shoal-daemon-test-"));
   for (const name of ["sockets", "logs", "spill", "code"]) mkdirSync(join(sessionDir, name), { mode: 0o700 });
   return {
+    nodeId: newNodeId(),
     sessionDir,
     shmDir: join("/dev/shm", `shoal-${userInfo().uid}-test`, basename(sessionDir)),
     resources: { CPU: 2 },
@@ -95,7 +96,7 @@ export class TestPeer {
   private readonly requests = new Requests();
 
   constructor(config: DaemonConfig, overrides: Partial<HelloInfo> = {}) {
-    this.id = overrides.id ?? newWorkerId();
+    this.id = overrides.id ?? newWorkerId(config.nodeId);
     this.link = new Link(connect(join(config.sessionDir, "sockets", "daemon.sock")), {
       onMessages: (messages) => {
         for (const message of messages as unknown as FromDaemon[]) this.receive(message);

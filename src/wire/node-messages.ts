@@ -1,0 +1,170 @@
+/**
+ * What node daemons say to each other. One connection joins each pair of daemons that have something to say; these messages travel on it
+ * beside the streams of their processes (docs/protocol-nodes.md). Each is an array: its kind, then its fields.
+ */
+import type { ActorId, JobId, NodeId, NodeKey, ObjectIndex, PlacementGroupId, WorkerId } from "../base/ids.ts";
+import type { Location } from "../objects/types.ts";
+import type {
+  ActorSpec,
+  ActorView,
+  GroupStrategy,
+  LogLine,
+  NodeView,
+  ProcessExit,
+  Resources,
+  RuntimeEnvSpec,
+  TaskEvent,
+  WireValue,
+} from "./messages.ts";
+
+/** Kinds of message between daemons. Numbers are part of the protocol. */
+export const NodeKind = {
+  Request: 100,
+  Response: 101,
+  // node -> head
+  Heartbeat: 110,
+  Placed: 111,
+  Unplaceable: 112,
+  Ready: 113,
+  Exiting: 114,
+  ProcessEnded: 115,
+  DriverGone: 116,
+  BundlesReserved: 117,
+  BundlesRefused: 118,
+  BundlesRemoved: 119,
+  JobStarted: 120,
+  Events: 121,
+  Leaving: 122,
+  // head -> node
+  Nodes: 130,
+  PlaceActor: 131,
+  UnplaceActor: 132,
+  StartActor: 133,
+  SettleActor: 134,
+  EndWorker: 135,
+  ReserveBundles: 136,
+  RemoveBundles: 137,
+  PublishActor: 138,
+  GroupPlaced: 139,
+  JobEnded: 140,
+  Drain: 141,
+  Warn: 142,
+  // node -> node
+  Log: 150,
+  CopyMade: 151,
+  FreeCopies: 152,
+  Progress: 153,
+} as const;
+
+/** What a joining daemon tells the head. Answered by `Joined`, or refused with a reason. */
+export interface JoinInfo {
+  readonly nodeId: NodeId;
+  readonly hostname: string;
+  /** Where other daemons reach this one. */
+  readonly host: string;
+  readonly port: number;
+  readonly resources: Resources;
+  readonly available: Resources;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly objectStoreMemory: number;
+  /** A node that came with a driver and offers nothing. */
+  readonly driverOnly: boolean;
+  /** When it was a member before its head went away: what runs here, so that a new head on the old store knows. */
+  readonly actors: readonly {
+    readonly spec: ActorSpec;
+    readonly incarnation: number;
+    readonly workerId: WorkerId;
+    readonly pid: number;
+  }[];
+}
+
+export interface Joined {
+  readonly clusterId: string;
+  readonly headNodeId: NodeId;
+  readonly nodes: readonly ClusterNode[];
+}
+
+/** A member as every daemon knows it. */
+export interface ClusterNode extends NodeView {
+  readonly host: string;
+  readonly port: number;
+  readonly driverOnly: boolean;
+  readonly draining: boolean;
+}
+
+/** A job as the head tells nodes of it, with the first thing they do for it. */
+export interface JobInfo {
+  readonly jobId: JobId;
+  readonly namespace: string;
+  readonly runtimeEnv: RuntimeEnvSpec | null;
+  readonly driverCwd: string;
+  /** Node of its driver. */
+  readonly driverNode: NodeId;
+}
+
+export type NodeMessage =
+  | readonly [typeof NodeKind.Request, id: number, method: string, params: unknown]
+  | readonly [typeof NodeKind.Response, id: number, ok: boolean, value: unknown]
+  | readonly [
+      typeof NodeKind.Heartbeat,
+      sequence: number,
+      available: Resources,
+      pending: readonly PendingDemand[],
+      storeUsed: number,
+    ]
+  | readonly [
+      typeof NodeKind.Placed,
+      ActorId,
+      place: { readonly workerId: WorkerId; readonly address: string; readonly pid: number; readonly gpuIds: readonly number[] },
+    ]
+  | readonly [typeof NodeKind.Unplaceable, ActorId, reason: "unschedulable" | "runtime env", text: string]
+  | readonly [typeof NodeKind.Ready, ActorId, incarnation: number, error: WireValue | null, errorText: string]
+  | readonly [typeof NodeKind.Exiting, ActorId, incarnation: number]
+  | readonly [typeof NodeKind.ProcessEnded, WorkerId, ProcessExit]
+  | readonly [typeof NodeKind.DriverGone, WorkerId, JobId]
+  | readonly [typeof NodeKind.BundlesReserved, PlacementGroupId, attempt: number]
+  /** Some bundle does not fit now. Nothing is kept. */
+  | readonly [typeof NodeKind.BundlesRefused, PlacementGroupId, attempt: number]
+  | readonly [typeof NodeKind.BundlesRemoved, PlacementGroupId, actorIds: readonly ActorId[]]
+  | readonly [typeof NodeKind.JobStarted, JobInfo, driverPid: number]
+  | readonly [typeof NodeKind.Events, JobId, readonly TaskEvent[]]
+  /** The node ends in an orderly way: nothing new goes to it. */
+  | readonly [typeof NodeKind.Leaving, reason: string]
+  | readonly [typeof NodeKind.Nodes, readonly ClusterNode[]]
+  | readonly [typeof NodeKind.PlaceActor, ActorSpec, JobInfo | null]
+  | readonly [typeof NodeKind.UnplaceActor, ActorId]
+  | readonly [
+      typeof NodeKind.StartActor,
+      ActorSpec,
+      incarnation: number,
+      place: { readonly workerId: WorkerId; readonly gpuIds: readonly number[] },
+    ]
+  | readonly [typeof NodeKind.SettleActor, ActorId]
+  | readonly [typeof NodeKind.EndWorker, WorkerId, how: "finish" | "now", reason: string]
+  /** Phase one: keep these bundles of the group, numbered as in the group. */
+  | readonly [
+      typeof NodeKind.ReserveBundles,
+      PlacementGroupId,
+      attempt: number,
+      JobId,
+      bundles: readonly { readonly index: number; readonly resources: Resources }[],
+      GroupStrategy,
+    ]
+  | readonly [typeof NodeKind.RemoveBundles, PlacementGroupId]
+  | readonly [typeof NodeKind.PublishActor, to: WorkerId, ActorView]
+  /** Phase two, to every node: where each bundle is; null where it is being placed anew. An empty list: the group is gone. */
+  | readonly [typeof NodeKind.GroupPlaced, PlacementGroupId, nodes: readonly (NodeId | null)[]]
+  | readonly [typeof NodeKind.JobEnded, JobId]
+  | readonly [typeof NodeKind.Drain, reason: string]
+  | readonly [typeof NodeKind.Warn, JobId | null, text: string]
+  | readonly [typeof NodeKind.Log, JobId, readonly LogLine[]]
+  /** To the node of an object's owner: a node has a copy of its bytes. */
+  | readonly [typeof NodeKind.CopyMade, owner: WorkerId, ObjectIndex, Location, holder: NodeKey]
+  | readonly [typeof NodeKind.FreeCopies, readonly Location[]]
+  | readonly [typeof NodeKind.Progress, JobId, unknown];
+
+export interface PendingDemand {
+  readonly label: string;
+  readonly resources: Resources;
+  readonly count: number;
+}
