@@ -130,12 +130,15 @@ export class Actors {
 
   /** Tells the head, once the constructor's arguments are there. */
   private async register(client: Client, actor: ActorSpec, start: { args: unknown }, args: TaskRecord["args"]): Promise<void> {
-    for (const arg of args) {
-      if (!isRecord(arg)) continue;
-      await this.runtime.objects.settledOnce(arg);
-      if (arg.state === "failed") throw await this.runtime.values.decode(arg.value);
+    // One that was there may be lost while another is waited for.
+    for (let wire: unknown = null; wire === null; start.args = wire) {
+      for (const arg of args) {
+        if (!isRecord(arg)) continue;
+        await this.runtime.objects.settledOnce(arg);
+        if (arg.state === "failed") throw await this.runtime.values.decode(arg.value);
+      }
+      wire = wireArgs(this.runtime, args);
     }
-    start.args = wireArgs(this.runtime, args);
     const view = (await this.runtime.daemon.request("createActor", {
       ...actor,
       jobId: this.runtime.jobId,
@@ -325,11 +328,16 @@ export class Actors {
 
   private send(client: Client, task: TaskRecord): void {
     const { runtime } = this;
+    stepOwnership(runtime.ownership, { kind: "pushed", task, runner: client });
+    const args = wireArgs(runtime, task.args);
+    if (args === null) {
+      this.apply(client, { kind: "done", task });
+      return stepOwnership(runtime.ownership, { kind: "crashed", task, cause: "bystander" }); // waits for it again, or fails as it did
+    }
     const view = client.state.view as ActorView;
     const link = runtime.peers.to(view.workerId as WorkerId, view.address as string);
     runtime.tasks.sendDefinition(link, task.definition);
-    stepOwnership(runtime.ownership, { kind: "pushed", task, runner: client });
-    link.send([Kind.Push, -1, task.definition.id, task.index, task.attempt, wireArgs(runtime, task.args), task.parent]);
+    link.send([Kind.Push, -1, task.definition.id, task.index, task.attempt, args, task.parent]);
   }
 
   /** All arguments of a call are there, or it is to run again. */

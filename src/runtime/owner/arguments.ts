@@ -42,12 +42,13 @@ export function captureArgs(runtime: Runtime, given: readonly unknown[]): Captur
   return { args, holds, hasRecords };
 }
 
-/** The arguments as they travel; every record is settled by now. */
-export function wireArgs(runtime: Runtime, args: readonly TaskArg[]): readonly WireArg[] {
+/** The arguments as they travel; null when one was lost, or has failed, since the task was queued. */
+export function wireArgs(runtime: Runtime, args: readonly TaskArg[]): readonly WireArg[] | null {
   let wire: WireArg[] | null = null;
   for (let i = 0; i < args.length; i++) {
     const arg = args[i];
     if (!isRecord(arg)) continue;
+    if (arg.state !== "stored" && arg.state !== "inline") return null;
     wire ??= args.slice() as WireArg[];
     wire[i] = arg.state === "stored" ? [arg.location as Location, runtime.values.wireRef(arg)] : arg.value;
   }

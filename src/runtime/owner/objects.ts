@@ -94,13 +94,14 @@ export class Objects {
     return this.getMany([record], options).then(first);
   }
 
-  getMany(records: readonly ObjectRecord[], options: GetOptions | undefined): Promise<unknown[]> {
+  /** `sinceMs`: when the waiting began, if it goes on here. */
+  getMany(records: readonly ObjectRecord[], options: GetOptions | undefined, sinceMs = performance.now()): Promise<unknown[]> {
     const failed = records.find((record) => record.state === "failed");
     if (failed !== undefined) return this.rejection(failed);
-    if (records.every(isSettled)) return this.decodeAll(records, options);
+    if (records.every(isSettled)) return this.decodeAll(records, options, sinceMs);
     if (options?.timeoutMs === 0) return Promise.reject(this.timeoutError(records, 0));
     if (options?.signal?.aborted) return Promise.reject(options.signal.reason);
-    return new Promise((resolve, reject) => new GetWaiter(this.runtime, records, options, resolve, reject));
+    return new Promise((resolve, reject) => new GetWaiter(this.runtime, records, options, sinceMs, resolve, reject));
   }
 
   private async rejection(record: ObjectRecord): Promise<never> {
@@ -108,7 +109,7 @@ export class Objects {
   }
 
   /** Decodes settled records; a stored one whose bytes are gone is made again and waited for. */
-  decodeAll(records: readonly ObjectRecord[], options: GetOptions | undefined): Promise<unknown[]> {
+  decodeAll(records: readonly ObjectRecord[], options: GetOptions | undefined, sinceMs: number): Promise<unknown[]> {
     const values: unknown[] = new Array(records.length);
     let waits: Promise<void>[] | null = null;
     for (let i = 0; i < records.length; i++) {
@@ -118,7 +119,7 @@ export class Objects {
       } catch (error) {
         if (!(error instanceof SegmentMissing)) return Promise.reject(error);
         this.reportLost(records[i]);
-        return this.getMany(records, options); // waits as for any value: with the timeout, and giving the CPU back
+        return this.getMany(records, options, sinceMs); // waits as for any value: with the timeout, and giving the CPU back
       }
       if (value instanceof Promise) {
         waits ??= [];
@@ -258,16 +259,19 @@ class GetWaiter extends RecordsWaiter {
   private readonly resolve: (value: unknown[] | Promise<unknown[]>) => void;
   private readonly reject: (error: unknown) => void;
   private readonly options: GetOptions | undefined;
+  private readonly sinceMs: number;
   private readonly onAbort = (): void => this.fail(this.options?.signal?.reason);
 
   constructor(
     runtime: Runtime,
     records: readonly ObjectRecord[],
     options: GetOptions | undefined,
+    sinceMs: number,
     resolve: (value: unknown[] | Promise<unknown[]>) => void,
     reject: (error: unknown) => void,
   ) {
-    super(runtime, records, options?.timeoutMs);
+    super(runtime, records, options?.timeoutMs === undefined ? undefined : sinceMs + options.timeoutMs - performance.now());
+    this.sinceMs = sinceMs;
     this.resolve = resolve;
     this.reject = reject;
     this.options = options;
@@ -290,9 +294,9 @@ class GetWaiter extends RecordsWaiter {
     this.options?.signal?.removeEventListener("abort", this.onAbort);
     this.ended = true;
     // The user's refs may be gone already: values are read while the waiter still holds the records.
-    // As the task that waits, should bytes be gone and it must wait again.
-    const decode = () => this.runtime.objects.decodeAll(this.records, this.options);
-    this.resolve(this.task === null ? decode() : runInTask(this.task, decode));
+    // As the task that waits: it waits again when bytes turn out to be gone, or one that was there has been lost meanwhile.
+    const look = () => this.runtime.objects.getMany(this.records, this.options, this.sinceMs);
+    this.resolve(this.task === null ? look() : runInTask(this.task, look));
     this.end();
   }
 

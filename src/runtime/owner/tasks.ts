@@ -242,11 +242,15 @@ export class Tasks {
 
   private push(lease: LeaseRecord, task: TaskRecord): void {
     const { runtime } = this;
-    const link = runtime.peers.to(lease.workerId, lease.address);
-    this.sendDefinition(link, task.definition);
     stepOwnership(runtime.ownership, { kind: "pushed", task, runner: lease });
     const { definition, index, attempt, parent } = task;
     const args = wireArgs(runtime, task.args);
+    if (args === null) {
+      this.step({ kind: "done", lease, task, durationMs: null });
+      return stepOwnership(runtime.ownership, { kind: "crashed", task, cause: "bystander" }); // waits for it again, or fails as it did
+    }
+    const link = runtime.peers.to(lease.workerId, lease.address);
+    this.sendDefinition(link, definition);
     if (lease.gpuIds.length === 0) link.send([Kind.Push, lease.leaseId, definition.id, index, attempt, args, parent]);
     else link.send([Kind.Push, lease.leaseId, definition.id, index, attempt, args, parent, lease.gpuIds]);
   }
