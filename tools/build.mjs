@@ -2,15 +2,19 @@
  * Builds dist/: JavaScript by esbuild (one shared set of chunks, so that the worker's runtime and a user's `import "shoal"`
  * inside a task are the same module instances) and type declarations by tsc. `--if-stale` skips the work when dist/ is newer
  * than every source.
+ *
+ * It is written into a directory of its own that then takes the place of dist/: programs that run meanwhile find all of the old one until
+ * all of the new one is there, and a build that fails changes nothing.
  */
 import { spawnSync } from "node:child_process";
-import { chmodSync, existsSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdtempSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
-const stamp = join(root, "dist", ".built");
+const dist = join(root, "dist");
+const stamp = join(dist, ".built");
 
 function newest(dir) {
   let time = 0;
@@ -31,7 +35,24 @@ if (process.argv.includes("--if-stale") && existsSync(stamp)) {
   if (statSync(stamp).mtimeMs > sources) process.exit(0);
 }
 
-rmSync(join(root, "dist"), { recursive: true, force: true });
+/** Puts the directory `fresh` in the place of dist/. Another build may do the same at the same time: the last one stays. */
+function takePlace(fresh) {
+  const former = `${fresh}.former`;
+  for (let tries = 0; ; tries++) {
+    try {
+      if (existsSync(dist)) renameSync(dist, former);
+      renameSync(fresh, dist);
+      return;
+    } catch (error) {
+      if (tries === 10 || !["ENOENT", "ENOTEMPTY", "EEXIST"].includes(error.code)) throw error;
+    } finally {
+      rmSync(former, { recursive: true, force: true });
+    }
+  }
+}
+
+const fresh = mkdtempSync(join(root, "dist.new-"));
+process.on("exit", () => rmSync(fresh, { recursive: true, force: true }));
 const entries = {
   index: "src/index.ts",
   util: "src/util/index.ts",
@@ -44,7 +65,7 @@ const present = Object.fromEntries(Object.entries(entries).filter(([, path]) => 
 await build({
   entryPoints: present,
   absWorkingDir: root,
-  outdir: "dist",
+  outdir: fresh,
   bundle: true,
   splitting: true,
   format: "esm",
@@ -54,14 +75,18 @@ await build({
   sourcemap: true,
   chunkNames: "chunks/[name]-[hash]",
   logLevel: "warning",
+  // revive.ts passes on the import attributes of users' functions, which nobody can know here; such an import() is left as it is.
+  logOverride: { "unsupported-dynamic-import": "silent" },
 });
 if (!process.argv.includes("--no-types")) {
   const types = spawnSync(
     process.execPath,
-    [join(root, "node_modules", "typescript", "bin", "tsc"), "-p", "tsconfig.build.json"],
+    [join(root, "node_modules", "typescript", "bin", "tsc"), "-p", "tsconfig.build.json", "--outDir", fresh],
     { cwd: root, stdio: "inherit" },
   );
   if (types.status !== 0) process.exit(types.status ?? 1);
 }
-if (existsSync(join(root, "dist", "cli.js"))) chmodSync(join(root, "dist", "cli.js"), 0o755);
-writeFileSync(stamp, "");
+chmodSync(fresh, 0o755); // mkdtemp's is for its owner alone
+if (existsSync(join(fresh, "cli.js"))) chmodSync(join(fresh, "cli.js"), 0o755);
+writeFileSync(join(fresh, ".built"), "");
+takePlace(fresh);

@@ -4,7 +4,7 @@ import { ObjectRef } from "../runtime/owner/object-ref.ts";
 import { ObjectRefGenerator } from "../runtime/owner/object-ref-generator.ts";
 import type { Runtime } from "../runtime/owner/runtime.ts";
 import { runtimeNow } from "./init.ts";
-import type { GetOptions, Value } from "./types.ts";
+import type { GetOptions, Value, WaitOptions } from "./types.ts";
 
 /**
  * Stores a value and returns a ref to it, synchronously. Large typed arrays, Buffers and Arrow columns are written once into shared memory, where
@@ -32,6 +32,8 @@ export function get<const T extends readonly ObjectRef<any>[]>(
   refs: T,
   options?: GetOptions,
 ): Promise<{ -readonly [K in keyof T]: Value<T[K]> }>;
+/** Waits for one value of several possible types. */
+export function get<R extends ObjectRef<any>>(ref: R, options?: GetOptions): Promise<Value<R>>;
 export function get(refs: ObjectRef<any> | readonly ObjectRef<any>[], options?: GetOptions): Promise<any> {
   try {
     const runtime = runtimeNow();
@@ -51,10 +53,16 @@ export function get(refs: ObjectRef<any> | readonly ObjectRef<any>[], options?: 
  * @example
  * const [ready, pending] = await shoal.wait(refs, { numReturns: 1, timeoutMs: 1000 });
  */
-export async function wait<T>(
+export function wait<T>(
   refs: readonly ObjectRef<T>[],
-  options: { numReturns?: number; timeoutMs?: number; fetchLocal?: boolean } = {},
-): Promise<[ready: ObjectRef<T>[], pending: ObjectRef<T>[]]> {
+  options?: WaitOptions,
+): Promise<[ready: ObjectRef<T>[], pending: ObjectRef<T>[]]>;
+/** Waits for refs of several types. */
+export function wait<R extends ObjectRef<any>>(refs: readonly R[], options?: WaitOptions): Promise<[ready: R[], pending: R[]]>;
+export async function wait<R extends ObjectRef<any>>(
+  refs: readonly R[],
+  options: WaitOptions = {},
+): Promise<[ready: R[], pending: R[]]> {
   if (!Array.isArray(refs)) throw new TypeError(`Cannot wait for ${describe(refs)}: expected an array of ObjectRefs`);
   checkTimeout(options.timeoutMs);
   const numReturns = options.numReturns ?? 1;
@@ -68,8 +76,8 @@ export async function wait<T>(
   const records = recordsOf(refs, runtime, "wait for");
   if (hasDuplicates(records)) throw new TypeError("Cannot wait for refs that contain one object twice");
   const isReady = await runtime.objects.wait(records, numReturns, options.timeoutMs);
-  const ready: ObjectRef<T>[] = [];
-  const pending: ObjectRef<T>[] = [];
+  const ready: R[] = [];
+  const pending: R[] = [];
   for (let i = 0; i < refs.length; i++) (isReady[i] && ready.length < numReturns ? ready : pending).push(refs[i]);
   return [ready, pending];
 }

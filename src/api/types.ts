@@ -89,6 +89,15 @@ export interface GetOptions {
   signal?: AbortSignal;
 }
 
+export interface WaitOptions {
+  /** How many refs to wait for. Default 1. */
+  numReturns?: number;
+  /** Return what is ready after so many milliseconds; 0 polls. */
+  timeoutMs?: number;
+  /** Accepted for programs that come from Ray. */
+  fetchLocal?: boolean;
+}
+
 /** Each parameter may be given as a value or as a ref to one. */
 export type RemoteArgs<A extends readonly unknown[]> = { [K in keyof A]: A[K] | ObjectRef<Awaited<A[K]>> };
 

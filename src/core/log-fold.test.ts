@@ -14,7 +14,9 @@ describe("LogFolder", () => {
     ]);
     expect(folder.nextWakeMs()).toBe(foldWindowMs);
     expect(folder.due(foldWindowMs - 1)).toEqual([]);
-    expect(texts(folder.due(foldWindowMs))).toEqual(["(square pid=4) warn [repeated 3x]"]);
+    expect(texts(folder.due(foldWindowMs))).toEqual([
+      "(square pid=4) warn [repeated 3x by other workers; SHOAL_DEDUP_LOGS=0 shows all]",
+    ]);
     expect(folder.nextWakeMs()).toBe(null);
   });
 
@@ -44,7 +46,7 @@ describe("LogFolder", () => {
       1,
       Array.from({ length: 1000 }, (_, i) => line(word(i))),
     );
-    expect(texts(out)).toContain("(square pid=3) first [repeated 2x]");
+    expect(texts(out)).toContain("(square pid=3) first [repeated 2x by other workers; SHOAL_DEDUP_LOGS=0 shows all]");
   });
 
   it("colours only the part in brackets, and only when asked", () => {

@@ -106,7 +106,6 @@ function tell(fold: Fold, out: FoldedLine[]): void {
 /** `(square pid=123) text`, the part in brackets in colour on a terminal. */
 export function formatLogLine({ line, repeated }: FoldedLine, colour: boolean): string {
   const prefix = `(${line.source} pid=${line.pid})`;
-  const suffix = repeated === 0 ? "" : ` [repeated ${repeated}x]`;
-  if (!colour) return `${prefix} ${line.text}${suffix}`;
-  return `\u001b[36m${prefix}\u001b[39m ${line.text}${suffix === "" ? "" : `\u001b[32m${suffix}\u001b[39m`}`;
+  const again = repeated === 0 ? "" : ` [repeated ${repeated}x by other workers; SHOAL_DEDUP_LOGS=0 shows all]`;
+  return `${colour ? `\u001b[36m${prefix}\u001b[39m` : prefix} ${line.text}${again}`;
 }

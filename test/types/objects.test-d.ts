@@ -70,3 +70,17 @@ class Money {
   }
 }
 shoal.registerSerializer(Money, { serialize: (money: Money) => money.cents, deserialize: (cents: number) => new Money(cents) });
+
+// One of several types: the value is one of theirs.
+const either = (Math.random() < 0.5 ? number : text) as ObjectRef<number> | ObjectRef<string>;
+expectTypeOf(await shoal.get(either)).toEqualTypeOf<number | string>();
+expectTypeOf(await shoal.get([either, number])).toEqualTypeOf<[number | string, number]>();
+const mixed = [number, text];
+expectTypeOf(await shoal.get(mixed)).toEqualTypeOf<(number | string)[]>();
+const [[firstReady]] = await shoal.wait(mixed);
+expectTypeOf(await shoal.get(firstReady)).toEqualTypeOf<number | string>();
+await shoal.wait([number, text]);
+expectTypeOf(await shoal.get<number>(number)).toEqualTypeOf<number>();
+const describe = shoal.remote((value: number | string) => `${value}`);
+expectTypeOf(describe.remote(either)).toEqualTypeOf<ObjectRef<string>>();
+expectTypeOf(describe.remote(number)).toEqualTypeOf<ObjectRef<string>>();

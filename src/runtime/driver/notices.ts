@@ -1,11 +1,8 @@
 /** What the daemon sends for people: lines that workers printed, folded, and warnings. */
-import { type FoldedLine, LogFolder } from "../../core/log-fold.ts";
+import { type FoldedLine, formatLogLine, LogFolder } from "../../core/log-fold.ts";
 import { Kind } from "../../wire/index.ts";
 import type { FromDaemon } from "../../wire/messages.ts";
 import type { Runtime } from "../owner/runtime.ts";
-
-const cyan = "\u001b[36m";
-const plain = "\u001b[39m";
 
 export class Notices {
   private readonly print: boolean;
@@ -23,11 +20,9 @@ export class Notices {
   }
 
   private show(lines: readonly FoldedLine[]): void {
-    for (const { line, repeated } of lines) {
-      const stream = line.stream === "stderr" ? process.stderr : process.stdout;
-      const prefix = `(${line.source} pid=${line.pid})`;
-      const again = repeated === 0 ? "" : ` [repeated ${repeated}x by other workers; SHOAL_DEDUP_LOGS=0 shows all]`;
-      stream.write(`${stream.isTTY ? `${cyan}${prefix}${plain}` : prefix} ${line.text}${again}\n`);
+    for (const folded of lines) {
+      const stream = folded.line.stream === "stderr" ? process.stderr : process.stdout;
+      stream.write(`${formatLogLine(folded, stream.isTTY)}\n`);
     }
     this.planWake();
   }
