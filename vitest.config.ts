@@ -7,6 +7,9 @@ import { defineConfig } from "vitest/config";
  */
 const dist = (name: string) => fileURLToPath(new URL(`./dist/${name}.js`, import.meta.url));
 
+/** Tests on many hosts, which need root and take their time: `npx vitest run --project suite` leaves them out. */
+const manyHosts = ["test/lab/**/*.test.ts", "test/slurm/**/*.test.ts"];
+
 export default defineConfig({
   resolve: {
     alias: [
@@ -16,7 +19,6 @@ export default defineConfig({
     ],
   },
   test: {
-    include: ["src/**/*.test.ts", "test/**/*.test.ts", "sim/**/*.test.ts"],
     server: { deps: { external: [/\/dist\/.*\.js$/] } },
     pool: "forks",
     maxWorkers: 2,
@@ -24,5 +26,12 @@ export default defineConfig({
     hookTimeout: 60_000,
     // A failed comparison of large arrays must not be printed line by line: working out the difference would take hours.
     diff: { truncateThreshold: 1000 },
+    projects: [
+      {
+        extends: true,
+        test: { name: "suite", include: ["src/**/*.test.ts", "test/**/*.test.ts", "sim/**/*.test.ts"], exclude: manyHosts },
+      },
+      { extends: true, test: { name: "hosts", include: manyHosts, testTimeout: 120_000, hookTimeout: 120_000 } },
+    ],
   },
 });
