@@ -2,17 +2,20 @@
  * Which node a request goes to: affinity, labels, what a node could ever serve, what it can serve now, then the hybrid policy:
  * stay local until the local node is half used, then go to one of the least used nodes.
  *
- * Pure: takes views of the nodes, returns a decision. A one-node cluster is a list of one view.
+ * Pure: takes views of the nodes, returns decisions. A `NodePlan` makes several for one request, and what it has planned on a node counts as
+ * used, so that many leases wanted at once spread as if they had been asked for one by one. A one-node cluster is a list of one view.
  */
 import type { NodeId } from "../base/ids.ts";
-import type { SchedulingSpec } from "../wire/messages.ts";
-import { formatResources, type ResourceDemand } from "./resources.ts";
+import type { Resources, SchedulingSpec } from "../wire/messages.ts";
+import { formatResources, type ResourceDemand, toUnits } from "./resources.ts";
 
 export interface NodeCandidate {
   readonly nodeId: NodeId;
   readonly labels: Readonly<Record<string, string>>;
   readonly total: ReadonlyMap<string, number>;
   readonly available: ReadonlyMap<string, number>;
+  /** It is about to leave: nothing new goes there. */
+  readonly draining?: boolean;
 }
 
 export type NodeChoice =
@@ -22,10 +25,30 @@ export type NodeChoice =
   /** It can never run. */
   | { readonly kind: "unschedulable"; readonly text: string };
 
+export type Eligible =
+  | { readonly kind: "nodes"; readonly nodes: readonly NodeCandidate[] }
+  | Exclude<NodeChoice, { kind: "node" }>;
+
 /** A node used less than this is "packed" before any other is used. */
 const packUntil = 0.5;
 /** Share of the nodes among which the least used are chosen from. */
 const spreadOver = 0.2;
+
+/** A view of a node from what is said of it in messages. */
+export function candidateOf(node: {
+  readonly nodeId: NodeId;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly resources: Resources;
+  readonly available: Resources;
+  readonly draining?: boolean;
+}): NodeCandidate {
+  const { nodeId, labels, resources, available, draining = false } = node;
+  return { nodeId, labels, total: unitsByName(resources), available: unitsByName(available), draining };
+}
+
+function unitsByName(resources: Resources): Map<string, number> {
+  return new Map(Object.entries(resources).map(([name, amount]) => [name, toUnits(name, amount)]));
+}
 
 /** `random` in [0, 1) chooses among nodes that are equally good. */
 export function chooseNode(
@@ -35,47 +58,121 @@ export function chooseNode(
   nodes: readonly NodeCandidate[],
   random = 0,
 ): NodeChoice {
+  const eligible = eligibleNodes(spec, demand, nodes);
+  if (eligible.kind !== "nodes") return eligible;
+  const plan = new NodePlan(spec, demand, local, eligible.nodes);
+  return { kind: "node", nodeId: plan.takeFree(random) ?? plan.takeBest(random) };
+}
+
+/** The nodes that could ever serve the request. */
+export function eligibleNodes(spec: SchedulingSpec, demand: ResourceDemand, nodes: readonly NodeCandidate[]): Eligible {
   const { strategy } = spec;
-  let candidates = nodes;
+  let candidates = nodes.filter((node) => node.draining !== true);
   if (strategy.kind === "node") {
-    const wanted = nodes.filter((node) => node.nodeId === strategy.nodeId);
+    const wanted = candidates.filter((node) => node.nodeId === strategy.nodeId);
     if (wanted.length > 0 && (!strategy.soft || couldServe(wanted[0], demand))) candidates = wanted;
-    else if (!strategy.soft)
-      return { kind: "unschedulable", text: `node ${strategy.nodeId}, which it must run on, is not in the cluster` };
+    else if (!strategy.soft) return { kind: "unschedulable", text: absentText(strategy.nodeId, nodes) };
   }
   const labelled = candidates.filter((node) => matchesLabels(spec.labelSelector, node.labels));
   if (labelled.length === 0)
     return { kind: "infeasible", text: `no node has labels that match ${JSON.stringify(spec.labelSelector)}` };
   const feasible = labelled.filter((node) => couldServe(node, demand));
   if (feasible.length === 0) return { kind: "infeasible", text: `no node has ${formatResources(spec.resources)}` };
-  if (feasible.length === 1) return { kind: "node", nodeId: feasible[0].nodeId };
-  const free = feasible.filter((node) => canServe(node, demand));
-  return { kind: "node", nodeId: pick(free.length > 0 ? free : feasible, strategy.kind === "spread", local, random) };
+  return { kind: "nodes", nodes: feasible };
 }
 
-function pick(nodes: readonly NodeCandidate[], spread: boolean, local: NodeId, random: number): NodeId {
-  const here = nodes.find((node) => node.nodeId === local);
-  if (here !== undefined && !spread && used(here) < packUntil) return local;
-  const ranked = nodes.map((node) => ({ nodeId: node.nodeId, used: used(node) })).sort((a, b) => a.used - b.used);
-  const best = spread
-    ? ranked.filter((node) => node.used === ranked[0].used)
-    : ranked.slice(0, Math.max(1, Math.floor(ranked.length * spreadOver)));
-  return best[Math.floor(random * best.length)].nodeId;
+function absentText(nodeId: string, nodes: readonly NodeCandidate[]): string {
+  const leaves = nodes.some((node) => node.nodeId === nodeId);
+  return `node ${nodeId}, which it must run on, is ${leaves ? "leaving" : "not in"} the cluster`;
 }
 
-/** How much of a node's scarcest resource is in use. */
-function used(node: NodeCandidate): number {
+interface PlannedNode {
+  readonly node: NodeCandidate;
+  /** What is free with what is planned taken off. */
+  readonly free: Map<string, number>;
+  used: number;
+  /** Grows with each choice of the node: equally used nodes take turns. */
+  taken: number;
+}
+
+/** Chooses nodes for one request again and again. */
+export class NodePlan {
+  private readonly demand: ResourceDemand;
+  private readonly local: NodeId;
+  private readonly prefer: NodeId | null;
+  private readonly spread: boolean;
+  private readonly nodes: readonly PlannedNode[];
+
+  /** `nodes` could all serve the request (`eligibleNodes`). `local` is packed first. */
+  constructor(spec: SchedulingSpec, demand: ResourceDemand, local: NodeId, nodes: readonly NodeCandidate[]) {
+    this.demand = demand;
+    this.local = local;
+    this.spread = spec.strategy.kind === "spread";
+    this.prefer = spec.strategy.kind === "default" ? (spec.prefer ?? null) : null;
+    this.nodes = nodes.map((node) => ({ node, free: new Map(node.available), used: used(node.total, node.available), taken: 0 }));
+  }
+
+  /** The node for one more request, among those that can serve it now; null when none can. */
+  takeFree(random: number): NodeId | null {
+    let free = this.nodes.filter((planned) => hasFree(planned.free, this.demand));
+    if (free.length === 0) return null;
+    const preferred = free.find((planned) => planned.node.nodeId === this.prefer);
+    if (preferred !== undefined) return this.take(preferred);
+    if (!this.demand.names.includes("GPU")) {
+      const without = free.filter((planned) => (planned.node.total.get("GPU") ?? 0) === 0);
+      if (without.length > 0) free = without; // nodes with GPUs are for those who need them
+    }
+    return this.take(this.choose(free, random));
+  }
+
+  /** The node for one more request to wait at, when none can serve it now. */
+  takeBest(random: number): NodeId {
+    return this.take(this.choose(this.nodes, random));
+  }
+
+  private choose(nodes: readonly PlannedNode[], random: number): PlannedNode {
+    if (!this.spread) {
+      const here = nodes.find((planned) => planned.node.nodeId === this.local);
+      if (here !== undefined && here.used < packUntil) return here;
+      const best = Math.floor(this.nodes.length * spreadOver);
+      if (best > 1) return [...nodes].sort(isLessUsed).slice(0, best)[Math.floor(random * Math.min(best, nodes.length))];
+    }
+    let least: PlannedNode[] = [];
+    for (const planned of nodes) {
+      const order = least.length === 0 ? -1 : isLessUsed(planned, least[0]);
+      if (order < 0) least = [planned];
+      else if (order === 0) least.push(planned);
+    }
+    return least[Math.floor(random * least.length)];
+  }
+
+  private take(planned: PlannedNode): NodeId {
+    const { names, units } = this.demand;
+    for (let i = 0; i < names.length; i++) planned.free.set(names[i], (planned.free.get(names[i]) ?? 0) - units[i]);
+    planned.used = used(planned.node.total, planned.free);
+    planned.taken++;
+    return planned.node.nodeId;
+  }
+}
+
+const isLessUsed = (a: PlannedNode, b: PlannedNode): number => a.used - b.used || a.taken - b.taken;
+
+/** What only a node itself counts, such as its zero-CPU slots, says nothing about another. */
+const isPrivate = (name: string): boolean => name.startsWith("(");
+
+/** How much of the scarcest resource is in use; above 1 when more is planned than there is. */
+function used(total: ReadonlyMap<string, number>, free: ReadonlyMap<string, number>): number {
   let most = 0;
-  for (const [name, total] of node.total) if (total > 0) most = Math.max(most, 1 - (node.available.get(name) ?? 0) / total);
+  for (const [name, units] of total) if (units > 0 && !isPrivate(name)) most = Math.max(most, 1 - (free.get(name) ?? 0) / units);
   return most;
 }
 
-function couldServe(node: NodeCandidate, demand: ResourceDemand): boolean {
-  return demand.names.every((name, i) => (node.total.get(name) ?? 0) >= demand.units[i]);
+export function couldServe(node: NodeCandidate, demand: ResourceDemand): boolean {
+  return demand.names.every((name, i) => isPrivate(name) || (node.total.get(name) ?? 0) >= demand.units[i]);
 }
 
-function canServe(node: NodeCandidate, demand: ResourceDemand): boolean {
-  return demand.names.every((name, i) => (node.available.get(name) ?? 0) >= demand.units[i]);
+export function hasFree(free: ReadonlyMap<string, number>, demand: ResourceDemand): boolean {
+  return demand.names.every((name, i) => (isPrivate(name) && !free.has(name)) || (free.get(name) ?? 0) >= demand.units[i]);
 }
 
 /** Ray's selectors: `v`, `!v`, `in(a,b)`, `!in(a,b)`. A label that a node lacks matches only a negative selector. */

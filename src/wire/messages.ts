@@ -43,6 +43,8 @@ export interface SchedulingSpec {
   readonly label: string;
   /** Its tasks may run again after their worker is lost; the memory monitor ends these first. */
   readonly retriable?: boolean;
+  /** The node that holds most of what its tasks take as arguments. */
+  readonly prefer?: NodeId;
 }
 
 /** How a process ended, for error messages. */
@@ -195,6 +197,9 @@ export const Kind = {
   TryExit: 39,
   Unschedulable: 40,
   FlushEvents: 41,
+  Spill: 42,
+  Decline: 43,
+  NodeDied: 44,
   // process -> process
   DefineTask: 50,
   Push: 51,
@@ -229,6 +234,17 @@ export interface HelloInfo {
   readonly address: string;
   readonly runtimeEnv: RuntimeEnvSpec | null;
   readonly logToDriver: boolean;
+  /** It comes from another node, through the relay, for leases of this one's workers. */
+  readonly remote?: boolean;
+  /** With `remote`: its job, which this node may not know yet. */
+  readonly job?: RemoteJob;
+}
+
+export interface RemoteJob {
+  readonly namespace: string;
+  readonly runtimeEnv: RuntimeEnvSpec | null;
+  readonly driverCwd: string;
+  readonly driverNode: NodeId;
 }
 
 // ---------------------------------------------------------------- process -> daemon
@@ -240,8 +256,9 @@ export type ToDaemon =
   /**
    * How many further leases of the class the owner wants now. Absolute, not a difference; `grantsSeen` counts the Lease messages of the class
    * that the owner has received, so that the daemon subtracts those still under way: outstanding = wanted - (granted - grantsSeen).
+   * What a Spill or Decline names counts as so many grants. `hard`, of another node's daemon: what cannot be granted now waits there.
    */
-  | readonly [typeof Kind.Demand, classId: number, wanted: number, grantsSeen: number]
+  | readonly [typeof Kind.Demand, classId: number, wanted: number, grantsSeen: number, hard?: boolean]
   /** The owner no longer uses the lease. */
   | readonly [typeof Kind.ReturnLease, LeaseId]
   /** A worker's task under this lease waits in get/wait: its CPU (only CPU) may be used meanwhile. */
@@ -288,7 +305,13 @@ export type FromDaemon =
   /** To drivers: what a process of their job sent as Progress. */
   | readonly [typeof Kind.Progress, unknown]
   /** Nothing of this class can ever run; its queued tasks fail with this. */
-  | readonly [typeof Kind.Unschedulable, classId: number, kind: "unschedulable" | "runtime env", text: string];
+  | readonly [typeof Kind.Unschedulable, classId: number, kind: "unschedulable" | "runtime env", text: string]
+  /** Ask that node's daemon for `count` of the wanted leases; `hard`: and wait there. They count as granted here. */
+  | readonly [typeof Kind.Spill, classId: number, NodeId, count: number, hard: boolean]
+  /** To an owner of another node: so many of the leases it wants cannot be had now. They count as granted here. */
+  | readonly [typeof Kind.Decline, classId: number, count: number]
+  /** A node of the cluster is gone, with all its processes. */
+  | readonly [typeof Kind.NodeDied, NodeId, text: string];
 
 export interface LogLine {
   readonly source: string;

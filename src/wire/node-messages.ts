@@ -150,10 +150,11 @@ export type NodeMessage =
       bundles: readonly { readonly index: number; readonly resources: Resources }[],
       GroupStrategy,
     ]
-  | readonly [typeof NodeKind.RemoveBundles, PlacementGroupId]
+  /** `indexes`: only these, as a reservation is undone; left out: the group is gone for good. */
+  | readonly [typeof NodeKind.RemoveBundles, PlacementGroupId, indexes?: readonly number[]]
   | readonly [typeof NodeKind.PublishActor, to: WorkerId, ActorView]
   /** Phase two, to every node: where each bundle is; null where it is being placed anew. An empty list: the group is gone. */
-  | readonly [typeof NodeKind.GroupPlaced, PlacementGroupId, nodes: readonly (NodeId | null)[]]
+  | readonly [typeof NodeKind.GroupPlaced, PlacementGroupId, nodes: readonly (NodeId | null)[], bundles?: readonly Resources[]]
   | readonly [typeof NodeKind.JobEnded, JobId]
   | readonly [typeof NodeKind.Drain, reason: string]
   | readonly [typeof NodeKind.Warn, JobId | null, text: string]

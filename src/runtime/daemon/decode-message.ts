@@ -61,13 +61,21 @@ const strategy: Check = (value) => {
   if (value.kind === "group") return id(value.groupId) && integer(value.bundleIndex);
   return value.kind === "default" || value.kind === "spread";
 };
-const scheduling = shape({ resources, strategy, labelSelector: mapOf(text), runtimeEnv, label: text, retriable: orNull(flag) });
+const scheduling = shape({
+  resources,
+  strategy,
+  labelSelector: mapOf(text),
+  runtimeEnv,
+  label: text,
+  retriable: orNull(flag),
+  prefer: orNull(id),
+});
 const taskEvent = shape({ taskId: name, startMs: Number.isFinite, endMs: Number.isFinite });
 
 /** Checks of a message's fields after its kind. */
 const messages: Readonly<Record<number, readonly Check[]>> = {
   [Kind.DefineClass]: [natural, scheduling],
-  [Kind.Demand]: [natural, (wanted) => natural(wanted) && wanted <= wantedMax, natural],
+  [Kind.Demand]: [natural, (wanted) => natural(wanted) && wanted <= wantedMax, natural, orNull(flag)],
   [Kind.ReturnLease]: [natural],
   [Kind.Blocked]: [integer],
   [Kind.Unblocked]: [integer],
@@ -145,6 +153,8 @@ export const isHello = shape({
   namespace: name,
   address: text,
   runtimeEnv,
+  remote: orNull(flag),
+  job: orNull(shape({ namespace: name, runtimeEnv, driverCwd: text, driverNode: id })),
 });
 
 function describe(value: unknown): string {
