@@ -1,7 +1,9 @@
 /** The driver ends, in whatever way: all it started is gone within two seconds, and its exit is what its user expects. */
+import { constants } from "node:os";
 import { describe, expect, test } from "vitest";
 import { isRunning } from "../support/processes.ts";
 import { type RunningProgram, runProgram, startProgram } from "../support/run-program.ts";
+import { underTerminal } from "../support/terminal.ts";
 import { waitFor } from "../support/wait-for.ts";
 
 const goneMs = 2_000;
@@ -59,6 +61,56 @@ describe("A driver that is killed", () => {
     expect([code, signal]).toEqual([null, "SIGINT"]);
     await expectGone(program, pids);
     await program.finish();
+  });
+
+  describe.skipIf(underTerminal === null)("under a terminal (needs script of util-linux, or python3)", () => {
+    test("by Ctrl-C while it waits in get() ends within two seconds, with all it started", async () => {
+      const program = startProgram({
+        files: { "main.mjs": busy + waitForEver },
+        args: ["main.mjs"],
+        terminal: true,
+        env: { NO_COLOR: "1" },
+      });
+      const pids = await ready(program);
+      const typedMs = performance.now();
+      program.child.stdin?.write("\x03");
+      const { code } = await program.exited;
+      expect(performance.now() - typedMs).toBeLessThan(goneMs);
+      expect(code).toBe(128 + constants.signals.SIGINT);
+      await expectGone(program, pids);
+      expect(program.stdout()).not.toMatch(/Error/);
+      await program.finish();
+    });
+
+    test("by Ctrl-C while a task prints all the time ends too", async () => {
+      const printing = `const chatter = shoal.remote(() => { for (;;) console.log("chatter"); }, { numCpus: 0 }).remote();\n`;
+      const program = startProgram({
+        files: { "main.mjs": busy + printing + waitForEver },
+        args: ["main.mjs"],
+        terminal: true,
+        env: { NO_COLOR: "1" },
+      });
+      const pids = await ready(program);
+      await program.printed("chatter");
+      program.child.stdin?.write("\x03");
+      await program.exited;
+      await expectGone(program, pids);
+      await program.finish();
+    });
+
+    test("that is closed is gone with all it started", async () => {
+      const program = startProgram({
+        files: { "main.mjs": busy + waitForEver },
+        args: ["main.mjs"],
+        terminal: true,
+        env: { NO_COLOR: "1" },
+      });
+      const pids = await ready(program);
+      program.child.kill("SIGKILL");
+      await program.exited;
+      await expectGone(program, pids);
+      await program.finish();
+    });
   });
 
   test("while init() is under way leaves no process, and no file that the next session does not remove", async () => {

@@ -9,6 +9,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { shmRoot } from "./ledger.ts";
 import { isRunning, processesMentioning } from "./processes.ts";
+import { underTerminal } from "./terminal.ts";
 import { waitFor } from "./wait-for.ts";
 
 const repository = join(dirname(fileURLToPath(import.meta.url)), "..", "..");
@@ -28,6 +29,8 @@ export interface Program {
   timeoutMs?: number;
   /** A process group of its own, as a terminal gives it, so that `process.kill(-pid, "SIGINT")` is Ctrl-C. */
   ownGroup?: boolean;
+  /** Runs under a terminal of its own (`underTerminal` says whether there can be one): what is written to `child.stdin` is typed there. */
+  terminal?: boolean;
 }
 
 export interface ProgramResult {
@@ -69,7 +72,10 @@ export function startProgram(program: Program): RunningProgram {
   for (const name of Object.keys(env))
     if (name.startsWith("VITEST") || name === "NODE_OPTIONS" || name === "TEST") delete env[name];
   const loader = program.tsx ? ["--import", import.meta.resolve("tsx")] : [];
-  const child = spawn(process.execPath, [...loader, ...program.args], {
+  const command = [process.execPath, ...loader, ...program.args];
+  const [executable, ...args] = program.terminal ? (underTerminal?.(command) ?? []) : command;
+  if (executable === undefined) throw new Error("Cannot run a program under a terminal as this machine has no means for it");
+  const child = spawn(executable, args, {
     cwd: dir,
     env,
     stdio: ["pipe", "pipe", "pipe"],
