@@ -1,5 +1,6 @@
 /** Waiting for a condition, instead of sleeping: probes until it holds, and says at the deadline what it waited for. */
 
+/** For probes that only look; one that starts a process passes a longer one. */
 const probeIntervalMs = 20;
 
 /**
@@ -10,6 +11,7 @@ export async function waitFor<T>(
   what: string,
   probe: () => T | Promise<T>,
   timeoutMs = 15_000,
+  intervalMs = probeIntervalMs,
 ): Promise<Exclude<T, null | undefined | false>> {
   const deadline = performance.now() + timeoutMs;
   for (;;) {
@@ -22,7 +24,7 @@ export async function waitFor<T>(
       last = error;
     }
     if (performance.now() > deadline) throw new Error(`Waited in vain for ${what} during ${timeoutMs} ms; last: ${String(last)}`);
-    await new Promise((resolve) => setTimeout(resolve, probeIntervalMs));
+    await new Promise((resolve) => setTimeout(resolve, intervalMs));
   }
 }
 
