@@ -172,14 +172,15 @@ export class ActorCallers {
     if (client !== undefined) this.apply(client, { kind: "view", view });
   }
 
-  /** A connection broke. If it is not because the actor's process ended, that process is ended: calls under way may be lost. */
+  /** A connection broke. If it is not because the actor's process ended, it is made again. */
   peerGone(peer: string): void {
     this.workerDied(peer);
     this.process.after(lostConnectionMs, () => {
-      for (const { state } of this.clients.values()) {
-        if (state.state === "broken" && state.view?.workerId === peer)
-          this.process.request("restartActor", state.actorId, () => {});
-      }
+      const broken = [...this.clients.values()].filter(({ state }) => state.state === "broken" && state.view?.workerId === peer);
+      for (const client of broken) this.apply(client, { kind: "outlived", workerId: client.state.view!.workerId! });
+      this.process.drain();
+      for (const client of broken) this.apply(client, { kind: "view", view: client.state.view! });
+      this.process.drain();
     });
   }
 

@@ -240,7 +240,6 @@ export class Daemon implements SimProcess {
       this.subscribe(from, params as ActorId);
       result = viewOf(this.registry.actors.get(params as ActorId)!);
     } else if (method === "actorOutOfScope") this.tell({ kind: "outOfScope", actorId: params as ActorId });
-    else if (method === "restartActor") this.tell({ kind: "kill", actorId: params as ActorId, noRestart: false });
     else if (method === "killWorker") this.kill(params as string, { intended: true });
     if (id !== 0) this.send(from, [Kind.Response, id, true, result]);
   }

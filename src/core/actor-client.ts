@@ -12,7 +12,7 @@ import { Fifo } from "./fifo.ts";
 import type { TaskRecord } from "./task-record.ts";
 
 /**
- * resolving: the head has not answered yet · connecting: alive, connection being made · connected: calls flow ·
+ * resolving: the head has not answered yet, or a connection is to be made again · connecting: alive, connection being made · connected: calls flow ·
  * broken: the connection ended and the head has not said more · restarting · dead.
  */
 export type ClientState = "resolving" | "connecting" | "connected" | "broken" | "restarting" | "dead";
@@ -42,6 +42,8 @@ export type ActorClientEvent =
   | { readonly kind: "view"; readonly view: ActorView }
   | { readonly kind: "connected"; readonly workerId: WorkerId }
   | { readonly kind: "disconnected"; readonly workerId: WorkerId }
+  /** The connection broke a while ago and nobody reports an end of the actor's process: it lives. A view is to follow, to connect again. */
+  | { readonly kind: "outlived"; readonly workerId: WorkerId }
   | { readonly kind: "done"; readonly task: TaskRecord };
 
 export type ActorClientEffect =
@@ -79,6 +81,8 @@ export function step(client: ActorClientState, event: ActorClientEvent): void {
       return connected(client, event.workerId);
     case "disconnected":
       return disconnected(client, event.workerId);
+    case "outlived":
+      return outlived(client, event.workerId);
     case "done":
       client.inFlight.delete(event.task);
       return;
@@ -156,6 +160,13 @@ function disconnected(client: ActorClientState, workerId: WorkerId): void {
   client.state = "broken";
   client.parked = [...client.inFlight];
   client.inFlight.clear();
+}
+
+/** What was in flight may have run, as after a crash; what was not waits for the new connection. */
+function outlived(client: ActorClientState, workerId: WorkerId): void {
+  if (client.state !== "broken" || client.view?.workerId !== workerId || client.view.state !== "ALIVE") return;
+  client.state = "resolving";
+  releaseParked(client);
 }
 
 function becomeRestarting(client: ActorClientState): void {

@@ -47,6 +47,11 @@ interface Client {
   readonly definitions: Map<string, LocalDefinition>;
 }
 
+/** Milliseconds from a broken connection to the next, within which the end of a process is reported. */
+const brokenMs = 2_000;
+
+const isBroken = ({ state }: Client, peer: WorkerId): boolean => state.state === "broken" && state.view?.workerId === peer;
+
 export class Actors {
   private readonly runtime: Runtime;
   private readonly clients = new Map<ActorId, Client>();
@@ -391,8 +396,18 @@ export class Actors {
     }
   }
 
+  /** A connection broke, most likely as the process has ended, which the head then says. One that lives on is connected to again. */
   peerGone(peer: WorkerId): void {
     this.workerDied(peer);
+    if (![...this.clients.values()].some((client) => isBroken(client, peer))) return;
+    setTimeout(() => {
+      if (this.runtime.ended !== null) return;
+      const broken = [...this.clients.values()].filter((client) => isBroken(client, peer));
+      for (const client of broken) this.apply(client, { kind: "outlived", workerId: peer });
+      this.runtime.drain(); // calls that run again come before those that wait
+      for (const client of broken) this.apply(client, { kind: "view", view: client.state.view as ActorView });
+      this.runtime.drain();
+    }, brokenMs).unref();
   }
 
   workerOf(task: TaskRecord): WorkerId | undefined {
@@ -423,10 +438,13 @@ export class Actors {
 
   private unavailable(client: Client, task: TaskRecord): Error {
     const actor = `actor ${client.className} (${client.remoteId})`;
+    const { name } = task.definition.wire;
     return new ActorUnavailableError(
       task.runner === null
-        ? `Cannot call ${task.definition.wire.name}: ${actor} is restarting and the call, whose maxTaskRetries is 0, does not wait for that; it has not run, later calls can succeed`
-        : `Cannot tell whether ${task.definition.wire.name} ran: ${actor} lost its process while the call was under way; it is restarting, later calls can succeed`,
+        ? `Cannot call ${name}: ${actor} is restarting and the call, whose maxTaskRetries is 0, does not wait for that; it has not run, later calls can succeed`
+        : client.state.state === "restarting"
+          ? `Cannot tell whether ${name} ran: ${actor} lost its process while the call was under way; it is restarting, later calls can succeed`
+          : `Cannot tell whether ${name} ran: the connection to ${actor} broke while the call was under way; later calls can succeed`,
       { actorId: client.remoteId, actorClass: client.className },
     );
   }
