@@ -14,13 +14,17 @@
  * Functions are there before their variables have values, so they may refer to each other in any way. A class is evaluated by `define`, after
  * `bind`, since its heritage and static members need values; `late` sets what in turn needs the class.
  */
+import { fileURLToPath, pathToFileURL } from "node:url";
 import type { Reference } from "./by-reference.ts";
 import { computedNames } from "./class-parts.ts";
 import type { FreeVariable, FunctionText } from "./free-variables.ts";
 import type { Graph } from "./graph.ts";
 import { literalOf } from "./literals.ts";
+import { isOwnFile } from "./local-files.ts";
 import { baseName, type Cell, type Init, type Overlay } from "./module-plan.ts";
 import type { FunctionNode } from "./nodes.ts";
+import { portableUrl } from "./places.ts";
+import { resolveImport, resolveRequire } from "./resolve-specifier.ts";
 import { baseUrlOf, pathOfUrl } from "./scripts.ts";
 import { isOwn } from "./shared-variables.ts";
 import { SourceMapWriter } from "./source-map.ts";
@@ -55,6 +59,10 @@ class Emitter {
   private line = "";
   private readonly map = new SourceMapWriter();
   private readonly imports = new Map<string, string>();
+  /** URLs that are looked up on the node where the module is loaded, with the name of their namespace. */
+  private readonly located = new Map<string, string>();
+  /** The user's own files that it needs: what names them, and the paths it leads to. */
+  private readonly ownFiles = new Map<string, Set<string>>();
   private readonly notes = new Map<string, string>();
   private readonly loaders = new Map<string, string>();
   private readonly cellNames = new Map<Cell, string>();
@@ -75,7 +83,11 @@ class Emitter {
     for (const [url, name] of this.imports) this.newLine(`import * as ${name} from ${JSON.stringify(url)};`);
     const dependencies = graph.dependencies.map(({ key, isCyclic, whileDefined }) => ({ key, isCyclic, whileDefined }));
     this.newLine(`export const dependencies = ${JSON.stringify(dependencies)};`);
-    this.newLine("export default ($shoal) => {");
+    if (this.located.size > 0) this.newLine(`export const imports = ${JSON.stringify([...this.located.keys()])};`);
+    const bundles = [...this.ownFiles].map(([url, paths]) => [url, graph.bundleOf(url, paths)]);
+    if (bundles.length > 0) this.newLine(`export const files = ${JSON.stringify(bundles)};`);
+    const namespaces = this.located.size > 0 ? `, [${[...this.located.values()].join(", ")}]` : "";
+    this.newLine(`export default ($shoal${namespaces}) => {`);
     for (const [code, name] of this.loaders) this.newLine(`const ${name} = ${code};`);
     this.map.shift(this.lines.length);
     this.lines.push(...body);
@@ -209,16 +221,14 @@ class Emitter {
       case "global":
         return reference.code;
       case "import": {
-        let name = this.imports.get(reference.url);
-        if (name === undefined) {
-          name = `$import${this.imports.size}`;
-          this.imports.set(reference.url, name);
-        }
+        const url = portableUrl(reference.url);
+        const name = this.namespace(url);
         const code = reference.name === "*" ? name : `${name}${memberCode(reference.name)}`;
-        if (!reference.url.startsWith("node:")) this.notes.set(code, JSON.stringify(reference));
+        if (!url.startsWith("node:")) this.notes.set(code, JSON.stringify({ ...reference, url }));
         return code;
       }
       case "require": {
+        this.noteOwnFile(pathToFileURL(reference.path).href);
         const code = `${this.loader(`$shoal.require(${JSON.stringify(reference.path)})`)}${memberCode(reference.name)}`;
         this.notes.set(code, JSON.stringify(reference));
         return code;
@@ -229,6 +239,34 @@ class Emitter {
         return this.loader(`$shoal.importer(${JSON.stringify(reference.base)})`);
       case "require function":
         return this.loader(`$shoal.requireFunction(${JSON.stringify(reference.base)})`);
+    }
+  }
+
+  /** Name of what importing the URL gives. Only built-in modules are imported by the module itself: others may be elsewhere on another node. */
+  private namespace(url: string): string {
+    const names = url.startsWith("node:") ? this.imports : this.located;
+    let name = names.get(url);
+    if (name === undefined) {
+      name = `$import${this.imports.size + this.located.size}`;
+      names.set(url, name);
+      this.noteOwnFile(url);
+    }
+    return name;
+  }
+
+  private noteOwnFile(url: string): void {
+    if (this.graph.shipsFiles && isOwnFile(url)) this.ownFiles.set(url, new Set([fileURLToPath(url.split("?")[0])]));
+  }
+
+  /** The files that a function's own `import()` and `require` name. */
+  private noteSpecifiers({ script, text }: FunctionNode): void {
+    const base = baseUrlOf(script);
+    if (!this.graph.shipsFiles || text === null || !base.startsWith("file:")) return;
+    for (const specifier of text.specifiers) {
+      const url = resolveImport(specifier, base) ?? resolveRequire(specifier, base);
+      if (url === undefined || !isOwnFile(url)) continue;
+      const paths = this.ownFiles.get(base) ?? new Set();
+      this.ownFiles.set(base, paths.add(fileURLToPath(url.split("?")[0])));
     }
   }
 
@@ -263,6 +301,7 @@ class Emitter {
       return;
     }
     const { text } = node;
+    this.noteSpecifiers(node);
     const [open, close] = this.wrapping(node, text);
     this.write(before + open);
     this.writeText(node, text, this.editsOf(text, index, node));

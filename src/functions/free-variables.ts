@@ -52,6 +52,8 @@ export interface FunctionText {
   /** `import.meta`, and the keyword of each `import(...)`. */
   readonly importMeta: readonly Span[];
   readonly importCalls: readonly Span[];
+  /** What `import()`, `require` and `new URL(..., import.meta.url)` are given as a literal. */
+  readonly specifiers: ReadonlySet<string>;
   /** The key of a method, to be replaced when it is computed or private. */
   readonly methodKey: (Span & { readonly replace: boolean }) | null;
 }
@@ -112,6 +114,7 @@ function analyse(text: string): FunctionText {
       : null,
     importMeta: walker.importMeta,
     importCalls: walker.importCalls,
+    specifiers: walker.specifiers,
     methodKey: property === null ? null : methodKey(property, text, offset),
   };
 }

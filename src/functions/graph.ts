@@ -6,15 +6,19 @@
  * A remote function has its own module too, by way of the runtime. Values are not looked into here but by the codec, whose
  * hooks tell what functions and classes it met.
  */
+import { dirname } from "node:path";
+import { fileURLToPath } from "node:url";
 import { SerializationError } from "../base/errors.ts";
 import type { EncodeHooks, PathOf, Special } from "../values/hooks.ts";
 import { serialize } from "../values/index.ts";
 import { type Reference, referenceTo } from "./by-reference.ts";
 import { assertNoPrivateInstanceMembers, isClassLike, type OwnProperty, prototypeState, staticState } from "./class-parts.ts";
 import { CaptureFailure, explained, explainedClass, type ImportOrigin, type Part, refusal, type Sent } from "./failures.ts";
+import { bundleFor } from "./file-bundle.ts";
 import type { FreeVariable } from "./free-variables.ts";
 import { importedReference } from "./imported-values.ts";
 import { literalOf } from "./literals.ts";
+import { TooManyFiles } from "./local-files.ts";
 import { baseName, type Cell, type Dependency, type Init, type Overlay } from "./module-plan.ts";
 import { type FunctionNode, readFunctionNode } from "./nodes.ts";
 import type { ScopeRecord } from "./scope-table.ts";
@@ -92,6 +96,23 @@ export class Graph {
     for (let at = 0; at < this.nodes.length; at++)
       this.orFail(this.nodes[at].origin, () => this.discoverNode(this.nodes[at], at));
     for (const cell of this.cells) this.linkShared(cell);
+  }
+
+  /** True when the user's own files that the module imports travel with it. */
+  get shipsFiles(): boolean {
+    return this.context.shipsFiles?.() ?? false;
+  }
+
+  /** Key of the bundle with what `paths` lead to; `url` is the one file, or the file that imports them. */
+  bundleOf(url: string, paths: ReadonlySet<string>): string {
+    const own = fileURLToPath(url.split("?")[0]);
+    try {
+      return bundleFor(url, paths, paths.has(own) ? null : dirname(own), this.context.code);
+    } catch (error) {
+      if (error instanceof TooManyFiles)
+        throw refusal(this.sent, this.sent.name, `needs ${own} on another node, and ${error.message}`);
+      throw error;
+    }
   }
 
   /** All values that are decoded before (or after) the root class is defined, as one, so that what they share stays shared. */

@@ -80,6 +80,11 @@ export function preferPackagesIn(nodeModules: string): void {
   preferred = nodeModules;
 }
 
+/** That `node_modules`, when there is one. */
+export function preferredPackages(): string | null {
+  return preferred;
+}
+
 function resolvePackage(specifier: string, base: string): string | undefined {
   const match = /^((?:@[^/]+\/)?[^/]+)(\/.*)?$/.exec(specifier);
   if (match === null) return undefined;

@@ -10,8 +10,10 @@ import type { DecodeHooks, Special } from "../values/hooks.ts";
 import { deserialize } from "../values/index.ts";
 import { noteReference, type Reference } from "./by-reference.ts";
 import { type Environment, unpackEnvironment } from "./environment.ts";
+import { placeBundle } from "./file-bundle.ts";
 import { noteKey, originalOf } from "./identity.ts";
 import { symbolNamed } from "./literals.ts";
+import { locateFile, locateImport, requireIn, resolveHere } from "./places.ts";
 import { resolveImport } from "./resolve-specifier.ts";
 import { noteScriptFile } from "./scripts.ts";
 import type { CaptureContext, CodeStore } from "./types.ts";
@@ -19,7 +21,11 @@ import type { CaptureContext, CodeStore } from "./types.ts";
 /** What a generated module exports. */
 interface GeneratedModule {
   readonly dependencies: readonly { readonly key: string; readonly isCyclic: boolean; readonly whileDefined: boolean }[];
-  default(shoal: typeof support): Steps;
+  /** What it imports, where that was on the node it comes from. */
+  readonly imports?: readonly string[];
+  /** The user's own files that it needs: what it calls them by, and the key of the bundle they are in. */
+  readonly files?: readonly (readonly [url: string, bundle: string])[];
+  default(shoal: Support, imports: readonly unknown[]): Steps;
 }
 
 interface Steps {
@@ -36,6 +42,8 @@ interface Loaded {
   readonly key: string;
   readonly module: GeneratedModule;
   readonly environment: Environment | null;
+  readonly imports: readonly unknown[];
+  readonly support: Support;
   steps: Steps | null;
   result: Function | null;
   /** Whether what needs all classes to exist is set. */
@@ -98,7 +106,7 @@ async function loadAll(key: string, context: CaptureContext, shelf: Shelf, group
 async function load(key: string, context: CaptureContext): Promise<Loaded> {
   const original = originalOf(key);
   if (original !== undefined)
-    return { key, module: emptyModule, environment: null, steps: null, result: original, isComplete: true };
+    return { ...nothingLoaded, key, module: emptyModule, environment: null, result: original, isComplete: true };
   const path = await context.code.fetch(key);
   noteScriptFile(path);
   const [module, environment] = await Promise.all([
@@ -108,7 +116,29 @@ async function load(key: string, context: CaptureContext): Promise<Loaded> {
       throw error;
     }),
   ]);
-  return { key, module, environment, steps: null, result: null, isComplete: false };
+  const loaded = { ...nothingLoaded, key, module, environment, result: null, isComplete: false };
+  if (module.imports === undefined && module.files === undefined) return loaded;
+  const places = await placesOf(module.files ?? [], context.code);
+  const imports = await Promise.all(
+    (module.imports ?? []).map((url) => {
+      const own = places.get(url);
+      return import(own === undefined ? locateImport(url) : own);
+    }),
+  );
+  return { ...loaded, imports, support: places.size === 0 ? support : new Support(places) };
+}
+
+/** Where on this node the user's own files are, by what a module calls them; those that are where they were are left out. */
+async function placesOf(files: NonNullable<GeneratedModule["files"]>, code: CodeStore): Promise<Map<string, string>> {
+  const places = new Map<string, string>();
+  await Promise.all(
+    files.map(async ([url, bundle]) => {
+      const path = fileURLToPath(url.split("?")[0]);
+      const here = (await placeBundle(bundle, url, code)).locate(path);
+      if (here !== path) places.set(url, pathToFileURL(here).href);
+    }),
+  );
+  return places;
 }
 
 const emptyModule: GeneratedModule = {
@@ -150,7 +180,7 @@ function reaches(group: ReadonlyMap<string, Loaded>, from: string, to: string): 
 const nothing: readonly unknown[] = [];
 
 function define(loaded: Loaded, group: ReadonlyMap<string, Loaded>, context: CaptureContext): void {
-  loaded.steps = loaded.module.default(support);
+  loaded.steps = loaded.module.default(loaded.support, loaded.imports);
   for (const [value, reference] of loaded.steps.references()) noteReference(value, reference);
   const dependencies = dependenciesOf(loaded, group);
   const holds: object[] = [];
@@ -208,57 +238,90 @@ function decode(
 
 const boundParts = new WeakMap<Function, readonly [Function, unknown, ...unknown[]]>();
 
-/** What generated modules use. */
-const support = {
-  symbol: symbolNamed,
-  require: (path: string): unknown => createRequire(import.meta.url)(path),
-  requireFunction: (base: string): unknown => noted(createRequire(base), { kind: "require function", base }),
+/** What generated modules use. `places`: the user's own files that are elsewhere on this node. */
+class Support {
+  private readonly places: ReadonlyMap<string, string>;
+
+  constructor(places: ReadonlyMap<string, string>) {
+    this.places = places;
+  }
+
+  symbol(name: string, description: string): symbol {
+    return symbolNamed(name, description);
+  }
+
+  require(path: string): unknown {
+    const own = this.places.get(pathToFileURL(path).href);
+    return createRequire(import.meta.url)(own === undefined ? locateFile(path) : fileURLToPath(own));
+  }
+
+  requireFunction(base: string): unknown {
+    return noted(requireIn(this.places.get(base) ?? base), { kind: "require function", base });
+  }
+
   meta(base: string): unknown {
-    const path = base.startsWith("file:") ? fileURLToPath(base) : undefined;
+    const url = this.places.get(base) ?? base;
+    const path = url.startsWith("file:") ? fileURLToPath(url) : undefined;
     const meta = {
       __proto__: null,
       ...(path === undefined ? {} : { dirname: dirname(path), filename: path }),
       resolve(specifier: string): string {
-        const url = resolveImport(specifier, base);
-        if (url === undefined) throw new Error(`Cannot find '${specifier}' imported from ${base}`);
-        return url;
+        const found = resolveImport(specifier, url);
+        if (found === undefined) throw new Error(`Cannot find '${specifier}' imported from ${url}`);
+        return found;
       },
-      url: base,
+      url,
     };
     return noted(meta, { kind: "meta", base });
-  },
+  }
+
   importer(base: string): unknown {
+    const here = this.places.get(base) ?? base;
     const importer = (specifier: unknown, options?: ImportCallOptions): Promise<unknown> =>
-      import(resolveImport(String(specifier), base) ?? String(specifier), { with: options?.with });
+      import(resolveHere(String(specifier), here), { with: options?.with });
     return noted(importer, { kind: "importer", base });
-  },
-  namespace: (members: readonly (readonly [string, unknown])[]): object =>
-    Object.defineProperty(Object.assign(Object.create(null), Object.fromEntries(members)), Symbol.toStringTag, {
+  }
+
+  namespace(members: readonly (readonly [string, unknown])[]): object {
+    return Object.defineProperty(Object.assign(Object.create(null), Object.fromEntries(members)), Symbol.toStringTag, {
       value: "Module",
-    }),
+    });
+  }
+
   named<F extends Function>(fn: F, name: string): F {
     if (fn.name !== name) Object.defineProperty(fn, "name", { value: name, configurable: true });
     return fn;
-  },
-  accessor: (holder: object, name: string): PropertyDescriptor => Object.getOwnPropertyDescriptor(holder, name)!,
+  }
+
+  accessor(holder: object, name: string): PropertyDescriptor {
+    return Object.getOwnPropertyDescriptor(holder, name)!;
+  }
+
   /** A bound function exists before its parts do. */
   bound(name: string): Function {
     const bound = function (this: unknown, ...args: unknown[]): unknown {
       const [target, self, ...first] = boundParts.get(bound)!;
       return new.target ? Reflect.construct(target, [...first, ...args]) : Reflect.apply(target, self, [...first, ...args]);
     };
-    return support.named(bound, name);
-  },
+    return this.named(bound, name);
+  }
+
   setBound(bound: Function, parts: readonly [Function, unknown, ...unknown[]]): void {
     boundParts.set(bound, parts);
-  },
+  }
+
   property(owner: object, key: string | symbol, value: unknown, enumerable: boolean): void {
     const own = Object.getOwnPropertyDescriptor(owner, key);
     if (own === undefined) Object.defineProperty(owner, key, { value, enumerable, writable: true, configurable: true });
     else if (own.configurable || own.writable)
       Object.defineProperty(owner, key, "value" in own ? { value } : { value, writable: true });
-  },
-};
+  }
+}
+
+/** For modules whose files are where they were, which is nearly all of them. */
+const support = new Support(new Map());
+
+const nothingLoaded = { imports: nothing, support, steps: null } as const;
 
 type ImportCallOptions = { with?: Record<string, string> };
 

@@ -91,9 +91,14 @@ const visits: Readonly<Record<string, (walker: Walker, node: any, scope: Names) 
   },
   UpdateExpression: (walker, node, scope) => walker.visitTarget(node.argument, scope),
   CallExpression: (walker, node, scope) => {
+    if (loaders.has(node.callee.name)) walker.noteSpecifier(node.arguments[0]);
     if (node.callee.type === "Identifier") walker.refer(node.callee, scope, { callee: true });
     else walker.visit(node.callee, scope);
     walker.visitAll(node.arguments, scope);
+  },
+  NewExpression: (walker, node, scope) => {
+    if (node.callee.name === "URL" && node.arguments[1]?.object?.type === "MetaProperty") walker.noteSpecifier(node.arguments[0]);
+    walker.visitParts(node, scope);
   },
   TaggedTemplateExpression: (walker, node, scope) => {
     if (node.tag.type === "Identifier") walker.refer(node.tag, scope, { callee: true });
@@ -102,9 +107,13 @@ const visits: Readonly<Record<string, (walker: Walker, node: any, scope: Names) 
   },
   ImportExpression: (walker, node, scope) => {
     walker.importCalls.push(walker.span(node, "import".length));
+    walker.noteSpecifier(node.source);
     walker.visitParts(node, scope);
   },
 };
+
+/** `require`, and what test runners put in the place of `import()`. */
+const loaders: ReadonlySet<string> = new Set(["require", "__vite_ssr_dynamic_import__"]);
 
 export class Walker {
   readonly identifiers = new Set<string>();
@@ -112,6 +121,8 @@ export class Walker {
   readonly outerSuper: Span[] = [];
   readonly importMeta: Span[] = [];
   readonly importCalls: Span[] = [];
+  /** What `import()`, `require` and `new URL(..., import.meta.url)` are given as a literal. */
+  readonly specifiers = new Set<string>();
   private readonly offset: number;
   private readonly references: Reference[] = [];
   /** How many functions with a `this` of their own are around the node at hand. */
@@ -153,6 +164,10 @@ export class Walker {
       variable.onlyTypeof &&= reference.typeOf;
     }
     return free;
+  }
+
+  noteSpecifier(node: any): void {
+    if (node?.type === "Literal" && typeof node.value === "string") this.specifiers.add(node.value);
   }
 
   span(node: any, length = node.end - node.start): Span {

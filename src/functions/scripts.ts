@@ -158,7 +158,8 @@ function readScript(path: string): Script | undefined {
   }
 }
 
-function parseScript(text: string): any {
+/** The syntax tree of a module or script, or null when the parser accepts it as neither. */
+export function parseScript(text: string): any {
   const options = {
     ecmaVersion: "latest",
     allowReturnOutsideFunction: true,

@@ -4,7 +4,7 @@ import { revive } from "../revive.ts";
 import { mapStack } from "../stack.ts";
 import { contextIn, type Outcome } from "./round-trip.ts";
 
-const context = contextIn(process.argv[2]);
+const context = contextIn(process.argv[2], process.argv[3] === "ships");
 
 async function perform({ key, method, args }: { key: string; method?: string; args: unknown[] }): Promise<Outcome> {
   try {

@@ -8,7 +8,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { capture } from "../capture.ts";
-import type { CaptureContext, Captured, CodeStore } from "../types.ts";
+
+import type { CaptureContext, Captured, CodeFiles, CodeStore, CodeSuffix } from "../types.ts";
 
 /** Stands for an ObjectRef: the runtime has its own way to send it. */
 export class FakeRef {
@@ -34,19 +35,20 @@ export class DirectoryCode implements CodeStore {
   constructor(directory: string) {
     this.directory = directory;
   }
-  has(key: string): boolean {
-    return existsSync(join(this.directory, `${key}.mjs`));
+  has(key: string, main: CodeSuffix = ".mjs"): boolean {
+    return existsSync(join(this.directory, key + main));
   }
-  write(key: string, files: Readonly<Record<string, string | Uint8Array>>): void {
+  write(key: string, files: CodeFiles): void {
     for (const suffix of Object.keys(files)) writeFileSync(join(this.directory, key + suffix), files[suffix]);
   }
-  async fetch(key: string): Promise<string> {
-    return join(this.directory, `${key}.mjs`);
+  async fetch(key: string, main: CodeSuffix = ".mjs"): Promise<string> {
+    return join(this.directory, key + main);
   }
 }
 
-export function contextIn(directory: string): CaptureContext {
+export function contextIn(directory: string, shipsFiles = false): CaptureContext {
   const context: CaptureContext = {
+    shipsFiles: () => shipsFiles,
     code: new DirectoryCode(directory),
     encode: {
       encodeSpecial(value) {
@@ -131,3 +133,4 @@ export class RoundTrip {
     });
   }
 }
+export { capture };
