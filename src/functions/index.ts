@@ -8,4 +8,4 @@ export { preferPackagesIn } from "./resolve-specifier.ts";
 export { revive } from "./revive.ts";
 export { listScripts } from "./scripts.ts";
 export { mapStack } from "./stack.ts";
-export type { CaptureContext, Captured, CodeStore } from "./types.ts";
+export type { CaptureContext, Captured, CodeFiles, CodeStore, CodeSuffix } from "./types.ts";

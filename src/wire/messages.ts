@@ -158,6 +158,8 @@ export interface WelcomeInfo {
   readonly pid: number;
   readonly namespace: string;
   readonly dashboardUrl: string | null;
+  /** Other nodes may be there or come: what tasks need must not be in this node's files alone. False for a local `init()`. */
+  readonly cluster: boolean;
 }
 
 // ---------------------------------------------------------------- kinds

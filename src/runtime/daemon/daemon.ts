@@ -13,7 +13,7 @@ import { Kind, protocolVersion } from "../../wire/index.ts";
 import type { FromDaemon, HelloInfo, ProcessExit, SchedulingSpec, ToDaemon } from "../../wire/messages.ts";
 import { MemoryControlStore } from "../head/control-store.ts";
 import { Head } from "../head/head.ts";
-import { daemonSocket } from "../owner/session-paths.ts";
+import { codeDir, daemonSocket } from "../owner/session-paths.ts";
 import { Link } from "../transport/link.ts";
 import type { Client } from "./client.ts";
 import type { DaemonConfig } from "./config.ts";
@@ -27,6 +27,7 @@ import { LogHub } from "./log-hub.ts";
 import { MemoryWatch } from "./memory-watch.ts";
 import { createMethodHandlers, toWireError } from "./method-handlers.ts";
 import type { JobView, MethodHandlers, MethodName } from "./methods.ts";
+import { NodeCode } from "./node-code.ts";
 import { Scheduling } from "./scheduling.ts";
 import type { StoreKeeper } from "./store-keeper.ts";
 import { TaskEvents } from "./task-events.ts";
@@ -49,6 +50,7 @@ export class Daemon {
   readonly pool: WorkerPool;
   readonly scheduling: Scheduling;
   readonly head: Head;
+  readonly code: NodeCode;
   readonly eventDrain: EventDrain;
   /** Set by `attachStore`: loading it takes longer than starting the first workers, and they do not need it yet. */
   store: StoreKeeper | null = null;
@@ -79,6 +81,7 @@ export class Daemon {
     );
     this.head = new Head(new MemoryControlStore());
     this.head.addNode(new LocalNode(this));
+    this.code = new NodeCode(codeDir(config.sessionDir), (key) => this.head.code.get(key));
     this.eventDrain = new EventDrain(this.clients);
     this.memoryWatch = new MemoryWatch(this);
     this.methods = createMethodHandlers(this);
@@ -183,6 +186,7 @@ export class Daemon {
         pid: process.pid,
         namespace,
         dashboardUrl: null,
+        cluster: false,
       },
     ]);
     if (worker !== null) this.workerConnected(worker, hello, link);

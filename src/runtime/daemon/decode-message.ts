@@ -94,6 +94,16 @@ const actorId = shape({ actorId: id });
 const groupId = shape({ groupId: id });
 const key = shape({ namespace: name, key: name });
 
+/** Keys and suffixes become names of files. */
+const codeKey: Check = (value) => typeof value === "string" && /^[0-9a-f]{32}$/.test(value);
+const codeFiles: Check = (value) =>
+  record(value) &&
+  Object.keys(value).length > 0 &&
+  Object.entries(value).every(
+    ([suffix, content]) =>
+      [".mjs", ".mjs.map", ".env", ".files"].includes(suffix) && (text(content) || content instanceof Uint8Array),
+  );
+
 /** Checks of the parameters of those requests that reach a machine or a table. Others take any record. */
 const requests: Readonly<Record<string, Check>> = {
   createActor: shape({
@@ -128,6 +138,9 @@ const requests: Readonly<Record<string, Check>> = {
   kvGet: key,
   kvDel: key,
   kvKeys: shape({ namespace: name }),
+  putCode: shape({ key: codeKey, files: codeFiles }),
+  getCode: shape({ key: codeKey }),
+  fetchCode: shape({ key: codeKey }),
 };
 
 /** Null when the message may be acted on, else what is wrong with it. */

@@ -53,6 +53,13 @@ export function createMethodHandlers(daemon: Daemon): MethodHandlers<Client> {
     kvDel: ({ namespace, key }) => head.kvDelete(namespace, key),
     kvKeys: ({ namespace, prefix }) => head.kvKeys(namespace, prefix ?? ""),
 
+    putCode({ key, files }, caller) {
+      head.code.put(key, files, caller.jobId);
+      return null;
+    },
+    getCode: ({ key }) => head.code.get(key),
+    fetchCode: ({ key }) => daemon.code.fetch(key).then(() => null),
+
     timeline: ({ jobId }) => daemon.taskEvents.of(jobId),
     listTasks: ({ jobId, limit }) => daemon.taskEvents.of(jobId).slice(-(limit ?? 10_000)),
     listWorkers: () => workers(daemon),

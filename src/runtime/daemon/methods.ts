@@ -3,6 +3,7 @@
  * that a call and its handler cannot drift apart. A refusal travels as `WireError`.
  */
 import type { ActorId, JobId, PlacementGroupId, WorkerId } from "../../base/ids.ts";
+import type { CodeFiles } from "../../functions/index.ts";
 import type { StoreStats } from "../../objects/index.ts";
 import type { ActorSpec, ActorView, GroupStrategy, GroupView, NodeView, Resources, TaskEvent } from "../../wire/messages.ts";
 
@@ -94,6 +95,13 @@ export interface DaemonMethods {
   kvGet(params: { namespace: string; key: string }): unknown;
   kvDel(params: { namespace: string; key: string }): boolean;
   kvKeys(params: { namespace: string; prefix?: string }): string[];
+
+  /** Code for the other nodes: kept by the head. Refused when there is no room. */
+  putCode(params: { key: string; files: CodeFiles }): null;
+  /** From the head; null when it is unknown, and was not put within some seconds. */
+  getCode(params: { key: string }): CodeFiles | null;
+  /** Answers when the code is in this node's `code/` directory. */
+  fetchCode(params: { key: string }): null;
 
   /** Task events of the job (all jobs without), oldest first. */
   timeline(params: { jobId?: JobId }): TaskEvent[];

@@ -9,6 +9,7 @@ import type { ActorId, JobId, NodeId, PlacementGroupId, WorkerId } from "../../b
 import { createActorRegistry, findByName, nextWakeMs, step, viewOf } from "../../core/actor-registry.ts";
 import type { ActorPlace, RegistryEffect, RegistryEvent } from "../../core/actor-registry-events.ts";
 import type { ActorSpec, ActorView, GroupView, ProcessExit, WireValue } from "../../wire/messages.ts";
+import { CodeTable } from "./code-table.ts";
 import type { ControlStore } from "./control-store.ts";
 import { type GroupSpec, Groups } from "./groups.ts";
 import type { HeadNode } from "./head-node.ts";
@@ -27,6 +28,8 @@ const tables = { keys: "keys", actors: "detached actors" } as const;
 export class Head {
   private readonly store: ControlStore;
   private readonly registry = createActorRegistry();
+  readonly code: CodeTable;
+  private readonly endedJobs = new Set<JobId>();
   private readonly groups = new Groups();
   private readonly nodes = new Map<NodeId, HeadNode>();
   private readonly subscribers = new Map<ActorId, Map<WorkerId, Subscriber>>();
@@ -41,6 +44,18 @@ export class Head {
 
   constructor(store: ControlStore) {
     this.store = store;
+    this.code = new CodeTable(
+      () => this.store,
+      (jobId) => this.needsCode(jobId),
+    );
+  }
+
+  /** The job runs, or a detached actor of it lives. */
+  private needsCode(jobId: JobId): boolean {
+    if (!this.endedJobs.has(jobId)) return true;
+    for (const record of this.registry.actors.values())
+      if (record.spec.jobId === jobId && viewOf(record).state !== "DEAD") return true;
+    return false;
   }
 
   addNode(node: HeadNode): void {
@@ -156,6 +171,7 @@ export class Head {
   }
 
   onJobEnded(jobId: JobId): void {
+    this.endedJobs.add(jobId);
     this.dispatch({ kind: "jobEnded", jobId });
     for (const groupId of this.groups.ofJob(jobId)) this.removeGroup(groupId);
   }

@@ -24,7 +24,15 @@ export class FunctionTable {
   constructor(runtime: Runtime) {
     this.runtime = runtime;
     this.context = {
-      code: new DirectoryCodeStore(codeDir(runtime.paths.sessionDir)),
+      code: new DirectoryCodeStore(codeDir(runtime.paths.sessionDir), {
+        isOpen: () => runtime.isCluster,
+        put: (key, files) => {
+          // Refused for want of room: whoever needs it is told why.
+          runtime.daemon.request("putCode", { key, files }).catch(() => {});
+        },
+        fetch: (key) => runtime.daemon.request("fetchCode", { key }),
+      }),
+      shipsFiles: () => runtime.isCluster,
       encode: runtime.values,
       decode: runtime.values,
     };

@@ -40,6 +40,8 @@ export interface RuntimeConfig {
   readonly logToDriver: boolean;
   /** The job this process belongs to; known before the daemon answers. */
   readonly jobId: JobId;
+  /** What to take for granted until the daemon has answered: whether there may be other nodes. */
+  readonly cluster?: boolean;
 }
 
 /** What only a worker does with what arrives. */
@@ -119,6 +121,11 @@ export class Runtime {
 
   get jobId(): JobId {
     return this.welcome?.jobId ?? this.config.jobId;
+  }
+
+  /** Whether there may be other nodes: code must reach them. */
+  get isCluster(): boolean {
+    return this.welcome?.cluster ?? this.config.cluster ?? false;
   }
 
   get namespace(): string {
