@@ -16,3 +16,48 @@ export const batchMessagesMax = 1024;
 
 /** Protocol version, exchanged first. Both sides must be equal. */
 export const protocolVersion = 1;
+
+// ---------------------------------------------------------------- between node daemons (docs/protocol-nodes.md)
+
+/** Bytes of one handshake frame's body. Read before the peer has proved anything, so small: a hello has 110 bytes, a refusal some hundred. At it: the connection is refused. */
+export const handshakeBytesMax = 1024;
+
+/** How long a handshake may take, ms. Without it a silent peer would hold a place for ever. At it: the connection is refused. */
+export const handshakeMs = 10_000;
+
+/** Connections that have not proved the token yet. A flood would else use up descriptors. At it: the oldest is refused, since an honest peer needs only two round trips. */
+export const strangersMax = 256;
+
+/** Lines about refused connections in one window; what comes beyond is counted and summed up in one line at the window's end. */
+export const refusalLinesMax = 20;
+export const refusalWindowMs = 10_000;
+
+/** Bytes of one data frame of a stream: bounds how long one stream holds the connection. */
+export const streamChunkBytesMax = 64 * 1024;
+
+/** Bytes a stream's sender may have under way or unread at the receiver. A reader that stalls costs its daemon this much and no more. */
+export const streamWindowBytes = 256 * 1024;
+
+/** Streams of one node connection. At it: the newest is reset. A stream serves a pair of processes, so this is far above what a node has. */
+export const streamsMax = 65_536;
+
+/** Bytes of a stream's target, or of the reason of a reset. Longer reasons are cut. */
+export const streamTextBytesMax = 512;
+
+/** Bytes of streams waiting in a socket to another node. At it streams wait for the socket; messages go on. Enough for 10 Gbit/s over 1 ms. */
+export const linkBufferBytes = 1024 * 1024;
+
+/** Bytes of messages waiting in a socket to another node that does not read. At it: the connection is closed. */
+export const linkBacklogBytesMax = 512 * 1024 * 1024;
+
+/** Messages waiting for a connection to a node that is being dialled. At it: they are dropped as when the dial fails. */
+export const dialQueueMax = 100_000;
+
+/** Values in one frame between nodes, counted before it is decoded: a frame of nothing but small ones would grow forty-fold. At it: the connection is closed. */
+export const nodeValuesMax = 8_000_000;
+
+/** Arrays and maps inside each other in one frame between nodes. At it: the connection is closed. */
+export const nodeDepthMax = 128;
+
+/** Bytes of what is sent first on a bulk connection. */
+export const bulkFirstBytesMax = 1024 * 1024;

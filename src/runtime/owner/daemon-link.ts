@@ -1,5 +1,5 @@
 /** This process's connection to its node daemon. */
-import { connect } from "node:net";
+import { connect, type Socket } from "node:net";
 import { ClusterConnectionError, errorClassByName } from "../../base/errors.ts";
 import { Kind } from "../../wire/index.ts";
 import type { FromDaemon, HelloInfo, ToDaemon, WelcomeInfo } from "../../wire/messages.ts";
@@ -27,11 +27,14 @@ export class DaemonLink {
     this.handlers = handlers;
   }
 
-  /** Connects and introduces this process; resolves with the daemon's welcome. */
-  connect(socketPath: string, hello: HelloInfo): Promise<WelcomeInfo> {
+  /**
+   * Connects and introduces this process; resolves with the daemon's welcome. `to`: the path of the daemon's socket, or a connection
+   * to a daemon, which may still be connecting (another node's: `connectThroughRelay(sessionDir, daemonTarget(node))`).
+   */
+  connect(to: string | Socket, hello: HelloInfo): Promise<WelcomeInfo> {
     return new Promise((resolve, reject) => {
       this.welcome = { resolve, reject };
-      const link = new Link(connect(socketPath), {
+      const link = new Link(typeof to === "string" ? connect(to) : to, {
         onMessages: (messages) => {
           for (const message of messages as unknown as FromDaemon[]) this.dispatch(message);
         },

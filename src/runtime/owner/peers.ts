@@ -1,13 +1,14 @@
 /**
- * Connections to other processes of the node. Each process listens on a socket of its own; a pair of processes uses one connection
- * for all it has to say, whoever dialled first, so that what one says in order arrives in order.
+ * Connections to other processes. Each listens on a socket of its own; a pair of processes uses one connection for all it has to say,
+ * whoever dialled first, so that what one says in order arrives in order. Processes of other nodes are reached through the daemon.
  */
 import { rmSync } from "node:fs";
 import { connect, createServer, type Server, type Socket } from "node:net";
-import type { WorkerId } from "../../base/ids.ts";
+import { nodeKeyOf, type WorkerId } from "../../base/ids.ts";
 import { Kind, protocolVersion } from "../../wire/index.ts";
 import type { PeerMessage } from "../../wire/messages.ts";
 import { Link } from "../transport/link.ts";
+import { connectThroughRelay } from "../transport/relay.ts";
 
 export interface PeerHandlers {
   onMessages(from: WorkerId, messages: readonly PeerMessage[], link: Link): void;
@@ -16,6 +17,7 @@ export interface PeerHandlers {
 
 export class Peers {
   private readonly self: WorkerId;
+  private readonly sessionDir: string;
   private readonly handlers: PeerHandlers;
   private readonly links = new Map<WorkerId, Link>();
   /** Accepted, not yet introduced. */
@@ -23,8 +25,9 @@ export class Peers {
   private server: Server | null = null;
   private socketPath = "";
 
-  constructor(self: WorkerId, handlers: PeerHandlers) {
+  constructor(self: WorkerId, sessionDir: string, handlers: PeerHandlers) {
     this.self = self;
+    this.sessionDir = sessionDir;
     this.handlers = handlers;
   }
 
@@ -43,11 +46,11 @@ export class Peers {
     });
   }
 
-  /** The connection to a process, dialled when there is none. Messages may be sent on it at once. */
+  /** The connection to a process, dialled when there is none. Messages may be sent on it at once. `address` is that of a process of this node. */
   to(peer: WorkerId, address: string): Link {
     const known = this.links.get(peer);
     if (known !== undefined) return known;
-    const link = new Link(connect(address), {
+    const link = new Link(this.dial(peer, address), {
       onMessages: (messages) => this.handlers.onMessages(peer, messages as readonly PeerMessage[], link),
       onClose: (_link, reason) => this.gone(peer, link, reason),
     });
@@ -56,6 +59,11 @@ export class Peers {
     this.links.set(peer, link);
     link.send([Kind.Hello, { version: protocolVersion, id: this.self, address: this.socketPath }]);
     return link;
+  }
+
+  /** Who a process is says where it is. */
+  private dial(peer: WorkerId, address: string): Socket {
+    return nodeKeyOf(peer) === nodeKeyOf(this.self) ? connect(address) : connectThroughRelay(this.sessionDir, peer);
   }
 
   /** The connection to a process if there is one. */

@@ -105,7 +105,7 @@ export class Runtime {
       onMessage: (message) => this.onDaemonMessage(message),
       onLost: (reason) => this.daemonLost(reason),
     });
-    this.peers = new Peers(this.selfId, {
+    this.peers = new Peers(this.selfId, this.paths.sessionDir, {
       onMessages: (from, messages, link) => this.onPeerMessages(from, messages, link),
       onGone: (peer) => this.peerGone(peer),
     });

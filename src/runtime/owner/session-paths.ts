@@ -36,5 +36,7 @@ export function socketsDir(sessionDir: string): string {
 
 export const daemonSocket = (sessionDir: string): string => join(socketsDir(sessionDir), "daemon.sock");
 export const processSocket = (sessionDir: string, id: WorkerId): string => join(socketsDir(sessionDir), `${id}.sock`);
+/** Where the daemon takes connections of its processes to other nodes. */
+export const relaySocket = (sessionDir: string): string => join(socketsDir(sessionDir), "relay.sock");
 export const spillDir = (sessionDir: string): string => join(sessionDir, "spill");
 export const codeDir = (sessionDir: string): string => join(sessionDir, "code");
