@@ -78,7 +78,12 @@ export type SubmitterEffect =
   | { readonly kind: "returnLease"; readonly lease: LeaseRecord }
   /** Ask the worker to hand back what it has not started. */
   | { readonly kind: "recallTasks"; readonly lease: LeaseRecord }
-  | { readonly kind: "crashed"; readonly task: TaskRecord; readonly cause: "crash" | "outOfMemory" | "bystander" }
+  | {
+      readonly kind: "crashed";
+      readonly lease: LeaseRecord;
+      readonly task: TaskRecord;
+      readonly cause: "crash" | "outOfMemory" | "bystander";
+    }
   /** `turnEnd` is wanted at the end of this turn / `tick` at this time. */
   | { readonly kind: "wakeAtTurnEnd" }
   | { readonly kind: "wakeAt"; readonly ms: number };
@@ -265,7 +270,7 @@ function leaseLost(state: SubmitterState, lease: LeaseRecord, blame: "crash" | "
   removeLease(state, lease);
   const alone = lease.inFlight.size === 1;
   if (!alone && blame !== "bystander") lease.class.careful = Math.max(lease.class.careful, lease.inFlight.size);
-  for (const task of lease.inFlight) state.effects.push({ kind: "crashed", task, cause: alone ? blame : "bystander" });
+  for (const task of lease.inFlight) state.effects.push({ kind: "crashed", lease, task, cause: alone ? blame : "bystander" });
   lease.inFlight.clear();
   markDirty(state, lease.class);
 }

@@ -145,4 +145,15 @@ describe("StoreManager", () => {
     expect(existsSync(other.shmDir)).toBe(false);
     other.remove();
   });
+
+  it("takes back what is stored for an owner after its death", async () => {
+    manager.onProcessDied("gone");
+    manager.onOwnerDied("gone");
+    const late = put(1, 4 * mib, "gone");
+    writeFileSync(join(dirs.spillDir, late.name.replace(".1.", ".2.")), "on disk");
+    const mine = put(3, 4 * mib);
+    manager.sweep();
+    expect([existsSync(join(dirs.shmDir, late.name)), readdirSync(dirs.spillDir)]).toEqual([false, []]);
+    expect(reads(mine, 3)).toBe(true);
+  });
 });

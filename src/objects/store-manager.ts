@@ -128,18 +128,30 @@ export class StoreManager {
     this.#reconcile();
   }
 
-  /** Takes back what readers and writers left: dead segments no longer mapped, warm ones long unused or of dead writers. For once a second. */
+  /**
+   * Takes back what readers and writers left: dead segments no longer mapped, warm ones long unused or of dead writers, and what was
+   * stored for an owner after its death. For once a second.
+   */
   sweep(): void {
-    const { shmDir } = this.#files;
+    const { shmDir, spillDir } = this.#files;
     const staleBefore = Date.now() - warmIdleMs;
     for (const name of unlessMissing(() => readdirSync(shmDir)) ?? []) {
+      if (this.#isOfDead(name)) freeSegment(this.#files, name, undefined);
       if (name.startsWith(deadPrefix)) this.#endDead(name.slice(deadPrefix.length));
       if (!name.startsWith(anyWarmPrefix)) continue;
       const warmSince = statSync(join(shmDir, name), { throwIfNoEntry: false })?.ctimeMs;
       if (warmSince !== undefined && (warmSince < staleBefore || this.#dead.has(name.split(".")[1])))
         removeUnshared(this.#files, name);
     }
+    for (const name of this.#dead.size === 0 ? [] : (unlessMissing(() => readdirSync(spillDir)) ?? []))
+      if (this.#isOfDead(name)) unlinkIfThere(join(spillDir, name));
     this.#reconcile();
+  }
+
+  #isOfDead(name: string): boolean {
+    if (this.#dead.size === 0) return false;
+    const owner = parseSegmentName(name)?.owner;
+    return owner !== undefined && this.#dead.has(owner);
   }
 
   #endDead(name: string): void {

@@ -42,6 +42,8 @@ interface Client {
   remoteId: ActorId;
   /** Why it could never be created, when that is known here. */
   refusal: Error | null;
+  /** The process calls were last sent to. */
+  sentTo: WorkerId | null;
   /** Calls that run again after a restart, collected to keep their order. */
   retrying: TaskRecord[];
   readonly definitions: Map<string, LocalDefinition>;
@@ -176,6 +178,7 @@ export class Actors {
       remoteId: actorId,
       refusal: null,
       retrying: [],
+      sentTo: null,
       definitions: new Map(),
     };
     this.clients.set(actorId, client);
@@ -328,6 +331,7 @@ export class Actors {
 
   private connect(client: Client, view: ActorView): void {
     this.runtime.peers.to(view.workerId as WorkerId, view.address as string);
+    client.sentTo = view.workerId;
     this.apply(client, { kind: "connected", workerId: view.workerId as WorkerId });
   }
 
@@ -373,6 +377,7 @@ export class Actors {
   }
 
   private interrupted(client: Client, task: TaskRecord): void {
+    if (client.sentTo !== null) this.runtime.freeUnseen(task, client.sentTo);
     if (client.state.state === "dead") this.fail(task, this.deathError(client));
     else stepOwnership(this.runtime.ownership, { kind: "crashed", task, cause: "crash" });
   }

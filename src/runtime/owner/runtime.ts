@@ -2,13 +2,16 @@
  * The runtime of one process, driver or worker alike: what it owns, whom it talks to, and the loop that turns the effects of the pure
  * machines in core/ into messages.
  */
+import { existsSync } from "node:fs";
+import { join } from "node:path";
 import { assert } from "../../base/assert.ts";
 import { ClusterConnectionError, NodeDiedError, type ObjectLostError, OwnerDiedError, ShoalError } from "../../base/errors.ts";
 import type { ActorId, JobId, WorkerId } from "../../base/ids.ts";
 import type { ObjectRecord } from "../../core/object-record.ts";
 import { createOwnership, type OwnershipState, resolveRef, step as stepOwnership } from "../../core/ownership.ts";
 import type { OwnershipEffect } from "../../core/ownership-events.ts";
-import { ObjectStore } from "../../objects/index.ts";
+import type { TaskRecord } from "../../core/task-record.ts";
+import { ObjectStore, segmentName } from "../../objects/index.ts";
 import type { Location } from "../../objects/types.ts";
 import { flatten } from "../../values/index.ts";
 import { Kind, protocolVersion } from "../../wire/index.ts";
@@ -296,6 +299,15 @@ export class Runtime {
     const link = writer === undefined ? undefined : this.peers.existing(writer);
     if (link !== undefined) link.send([Kind.FreeSegment, location]);
     else this.store().free(location);
+  }
+
+  /** Frees what a run that crashed had stored: its reply may be lost, and then nobody else knows of it. */
+  freeUnseen(task: TaskRecord, writer: WorkerId): void {
+    const dirs = [this.paths.shmDir, spillDir(this.paths.sessionDir)];
+    for (const { index } of task.returns) {
+      const name = segmentName(this.selfId, index, task.attempt, writer);
+      if (dirs.some((dir) => existsSync(join(dir, name)))) this.free({ name, offset: 0, bytes: 0, writer });
+    }
   }
 
   /** Reads a stored value. Throws SegmentMissing when its bytes are gone. */

@@ -207,6 +207,7 @@ export class Tasks {
         runtime.peers.existing(effect.lease.workerId)?.send([Kind.RecallTasks, effect.lease.leaseId]);
         return;
       case "crashed":
+        runtime.freeUnseen(effect.task, effect.lease.workerId);
         stepOwnership(runtime.ownership, { kind: "crashed", task: effect.task, cause: effect.cause });
         return;
       case "wakeAtTurnEnd":

@@ -329,11 +329,19 @@ export class Executor implements WorkerSide, LaneHooks {
         refs[i] = encoded.refs;
       }
     }
-    this.send(run, () =>
-      run.link.send([Kind.Reply, run.index, run.attempt, performance.now() - run.startMs, returns, this.lend(run, refs, -1)]),
-    );
+    const lent = this.lend(run, refs, -1); // now: while the answer waits the task's own refs may go
+    this.send(run, () => {
+      if (run.link.isOpen) run.link.send([Kind.Reply, run.index, run.attempt, performance.now() - run.startMs, returns, lent]);
+      else this.discard(run, returns);
+    });
     this.events.record(run, "FINISHED");
     this.afterRun(run);
+  }
+
+  /** The caller is out of reach: what was stored for it has no owner that knows of it. */
+  private discard(run: TaskRun, returns: readonly WireReturn[]): void {
+    for (const value of returns) if (Array.isArray(value)) this.runtime.store().free(value[0]);
+    this.release(`${run.owner}:${run.index}:${run.attempt}:-1`);
   }
 
   /** Holds the refs inside a reply until its receiver has registered with their owners. */

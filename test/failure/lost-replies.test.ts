@@ -1,0 +1,71 @@
+/** A process ends, or is slow to be heard of, between the end of a task and the arrival of its reply. */
+import * as shoal from "shoal";
+import { describe, expect, test } from "vitest";
+import { newTally, type Tally } from "../support/board.ts";
+import { useSession } from "../support/session.ts";
+import { segmentFiles } from "../support/store-use.ts";
+import { rejection, waitFor } from "../support/wait-for.ts";
+
+const session = useSession({ numCpus: 2 });
+
+describe("A large result whose reply is lost with its process", () => {
+  test("is not left in the store by a task", async () => {
+    const die = shoal.remote(
+      () => {
+        process.nextTick(() => process.kill(process.pid, "SIGKILL")); // the result is stored then, and the reply not written
+        return new Uint8Array(3_000_000);
+      },
+      { maxRetries: 1 },
+    );
+    expect(await rejection(shoal.get(die.remote()))).toBeInstanceOf(shoal.WorkerCrashedError);
+    await waitFor("the store to be empty", () => segmentFiles(session()).length === 0);
+  });
+
+  test("is not left in the store by an actor", async () => {
+    class Dying {
+      die(): Uint8Array {
+        process.nextTick(() => process.kill(process.pid, "SIGKILL"));
+        return new Uint8Array(3_000_000);
+      }
+    }
+    const dying = shoal.remote(Dying, { maxRestarts: 1, maxTaskRetries: 1 }).remote();
+    expect(await rejection(shoal.get(dying.die.remote()))).toBeInstanceOf(shoal.ActorError);
+    await waitFor("the store to be empty", () => segmentFiles(session()).length === 0);
+  });
+});
+
+describe("A result that waits for the owner of an argument's ref to answer", () => {
+  test("keeps the refs in it, whatever becomes of the task's own", async () => {
+    class Owner {
+      pid(): number {
+        return process.pid;
+      }
+      make(): [shoal.ObjectRef<number>] {
+        return [shoal.put(1)];
+      }
+    }
+    const owner = shoal.remote(Owner, { numCpus: 0 }).remote();
+    const pid = await shoal.get(owner.pid.remote());
+    const [foreign] = await shoal.get(owner.make.remote());
+    const tally = newTally();
+    const hand = shoal.remote((_arg: [shoal.ObjectRef<number>], counts: Tally) => {
+      const inner = shoal.put("inner");
+      setImmediate(() => {
+        inner[Symbol.dispose]();
+        counts.add.remote("disposed");
+      });
+      return [inner] as const;
+    });
+    await shoal.get(hand.remote([shoal.put(2)], tally)); // the board is known to the worker
+    process.kill(pid, "SIGSTOP");
+    let result: shoal.ObjectRef<readonly [shoal.ObjectRef<string>]>;
+    try {
+      result = hand.remote([foreign], tally);
+      await waitFor("the task's ref to go", async () => (await shoal.get(tally.count.remote("disposed"))) === 2);
+    } finally {
+      process.kill(pid, "SIGCONT");
+    }
+    const [inner] = await shoal.get(result);
+    expect(await shoal.get(inner)).toBe("inner");
+  });
+});
