@@ -116,7 +116,10 @@ export function* waitingClaims(source: Source, singlesMax: number): IterableIter
 
 /** The pools that the shape may take from. */
 export function poolsFor(source: Source, shape: ShapeQueue): readonly ResourcePool[] {
-  return shape.bundleIndex < 0 || source.pools.length <= 1 ? source.pools : [source.pools[shape.bundleIndex]];
+  if (shape.bundleIndex < 0 || source.groupId === null) return source.pools;
+  if (source.pools.length === 1 && source.indexes[0] === shape.bundleIndex) return source.pools;
+  const at = source.indexes.indexOf(shape.bundleIndex);
+  return at < 0 || at >= source.pools.length ? [] : [source.pools[at]];
 }
 
 // ---------------------------------------------------------------- what comes back

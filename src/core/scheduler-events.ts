@@ -2,8 +2,15 @@
  * What goes into a node's scheduler and what comes out. The scheduler decides on one node which worker is leased to whom, which processes
  * start and stop, and when a request can never be met; runtime/daemon carries the effects out and reports back by events.
  */
-import type { ActorId, JobId, LeaseId, PlacementGroupId, WorkerId } from "../base/ids.ts";
+import type { ActorId, JobId, LeaseId, NodeId, PlacementGroupId, WorkerId } from "../base/ids.ts";
 import type { GroupStrategy, Resources, RuntimeEnvSpec, SchedulingSpec } from "../wire/messages.ts";
+import type { NodeCandidate } from "./placement.ts";
+
+/** A node as the head describes it; `candidateOf` makes the maps. */
+export interface NodeDescription extends NodeCandidate {
+  /** Grows with each new description of the node. */
+  readonly version: number;
+}
 
 export type SchedulerEvent =
   /** A process start asked for by `startWorker` has connected. `token` is the effect's. */
@@ -22,6 +29,8 @@ export type SchedulerEvent =
       readonly jobId: JobId;
       readonly classId: number;
       readonly spec: SchedulingSpec;
+      /** The owner is on another node. */
+      readonly remote?: boolean;
     }
   /** See the Demand message: outstanding = wanted - (granted - grantsSeen). */
   | {
@@ -30,6 +39,8 @@ export type SchedulerEvent =
       readonly classId: number;
       readonly wanted: number;
       readonly grantsSeen: number;
+      /** Of a remote owner: what cannot be granted now waits; it is declined otherwise. */
+      readonly hard?: boolean;
     }
   | { readonly kind: "returnLease"; readonly ownerId: WorkerId; readonly leaseId: LeaseId }
   /** A task under the lease waits in get/wait; its CPU (not GPU, memory, custom resources) is free meanwhile. */
@@ -53,16 +64,37 @@ export type SchedulerEvent =
   /** Prestart this many workers for a job. */
   | { readonly kind: "jobStarted"; readonly jobId: JobId; readonly prestart: number }
   | { readonly kind: "jobEnded"; readonly jobId: JobId }
+  /** Keep these bundles of a group, all or none; more of one that has some already are added. */
   | {
       readonly kind: "createGroup";
       readonly groupId: PlacementGroupId;
       readonly jobId: JobId;
-      readonly bundles: readonly Resources[];
+      readonly bundles: readonly GroupBundle[];
       readonly strategy: GroupStrategy;
+      /** Wait until they fit; otherwise they fit now or `groupRefused` follows. */
+      readonly queue: boolean;
     }
+  /** The group is gone for good. */
   | { readonly kind: "removeGroup"; readonly groupId: PlacementGroupId }
+  /** These bundles are not kept here after all; the group lives on. */
+  | { readonly kind: "removeBundles"; readonly groupId: PlacementGroupId; readonly indexes: readonly number[] }
+  /** Where each of the group's bundles is; null while one is being placed. An empty list: the group is gone for good. */
+  | {
+      readonly kind: "groupPlaced";
+      readonly groupId: PlacementGroupId;
+      readonly nodes: readonly (NodeId | null)[];
+      readonly bundles?: readonly Resources[];
+    }
+  /** All nodes of the cluster that are alive. This one may be among them: of it only `draining` is news. */
+  | { readonly kind: "nodesChanged"; readonly nodes: readonly NodeDescription[] }
   /** Time has passed; see `nextWakeMs`. */
   | { readonly kind: "tick" };
+
+export interface GroupBundle {
+  /** In the whole group. */
+  readonly index: number;
+  readonly resources: Resources;
+}
 
 export type SchedulerEffect =
   | { readonly kind: "startWorker"; readonly token: number; readonly jobId: JobId; readonly runtimeEnv: RuntimeEnvSpec | null }
@@ -84,6 +116,17 @@ export type SchedulerEffect =
       readonly reason: "unschedulable" | "runtime env";
       readonly text: string;
     }
+  /** The owner asks that node for `count` of the leases it wants; they count as granted. `hard`: it waits there. */
+  | {
+      readonly kind: "spill";
+      readonly ownerId: WorkerId;
+      readonly classId: number;
+      readonly nodeId: NodeId;
+      readonly count: number;
+      readonly hard: boolean;
+    }
+  /** To a remote owner: so many of the leases it wants cannot be had now. They count as granted. */
+  | { readonly kind: "decline"; readonly ownerId: WorkerId; readonly classId: number; readonly count: number }
   | { readonly kind: "actorPlaced"; readonly actorId: ActorId; readonly workerId: WorkerId; readonly gpuIds: readonly number[] }
   | {
       readonly kind: "actorUnplaceable";
@@ -92,6 +135,8 @@ export type SchedulerEffect =
       readonly text: string;
     }
   | { readonly kind: "groupCreated"; readonly groupId: PlacementGroupId }
+  /** The bundles do not fit now, and nothing is kept for them. */
+  | { readonly kind: "groupRefused"; readonly groupId: PlacementGroupId }
   /** The group is gone; actors in it must be ended with `reason`. */
   | { readonly kind: "groupRemoved"; readonly groupId: PlacementGroupId; readonly actorIds: readonly ActorId[] }
   /** Tell the drivers of the job (all when null). */

@@ -1,9 +1,10 @@
 /**
- * Placement groups on this node: bundles reserved all at once, and a pool of its own for each bundle, from which the group's tasks and
- * actors take their resources.
+ * Bundles of placement groups on this node: reserved all at once, with a pool of its own for each, from which the group's tasks and
+ * actors take their resources. Which bundles a node has is the head's decision (group-plan); a group that waits here is one of a node
+ * that is alone, where every strategy but STRICT_SPREAD means the same.
  *
- * On one node every strategy but STRICT_SPREAD means the same. The complication is removal while tasks still end: free parts go back at
- * once, and what is in use from then on counts as taken from the node, so nothing is given back twice.
+ * The complication is removal while tasks still end: free parts go back at once, and what is in use from then on counts as taken from
+ * the node, so nothing is given back twice.
  */
 import { assert } from "../base/assert.ts";
 import type { ActorId, PlacementGroupId } from "../base/ids.ts";
@@ -42,8 +43,13 @@ import { stopWorker } from "./scheduler-workers.ts";
 const removedGroupsMax = 5000;
 
 export function createGroup(state: SchedulerState, now: number, event: SchedulerEvent & { kind: "createGroup" }): void {
-  if (state.groups.has(event.groupId) || wasRemoved(state, event.groupId)) return;
-  const bundles = event.bundles.map((bundle) => toDemand(bundle));
+  if (wasRemoved(state, event.groupId)) {
+    if (!event.queue) state.effects.push({ kind: "groupRefused", groupId: event.groupId });
+    return;
+  }
+  const known = state.groups.get(event.groupId);
+  if (known !== undefined) return event.queue ? undefined : addBundles(state, known, event);
+  const bundles = event.bundles.map((bundle) => toDemand(bundle.resources));
   const demand = bundles.length === 1 ? bundles[0] : sumDemands(bundles);
   const group: GroupRecord = {
     kind: "group",
@@ -55,7 +61,11 @@ export function createGroup(state: SchedulerState, now: number, event: Scheduler
     spec: specOf(event.groupId, demand),
     phase: "waiting",
     reserved: [],
-    source: createSource(event.groupId, []),
+    source: createSource(
+      event.groupId,
+      [],
+      event.bundles.map((bundle) => bundle.index),
+    ),
     actors: new Set(),
     shape: null,
     waitingSinceMs: now,
@@ -65,6 +75,12 @@ export function createGroup(state: SchedulerState, now: number, event: Scheduler
   };
   group.job.claims++;
   state.groups.set(event.groupId, group);
+  if (!event.queue) {
+    if (becomeCreated(state, group)) return;
+    forgetGroup(state, group);
+    state.effects.push({ kind: "groupRefused", groupId: event.groupId });
+    return;
+  }
   if ((event.strategy === "STRICT_SPREAD" && bundles.length > 1) || !couldEverReserve(state, group)) {
     group.phase = "infeasible";
     state.infeasible.add(group);
@@ -72,6 +88,33 @@ export function createGroup(state: SchedulerState, now: number, event: Scheduler
     return;
   }
   enqueue(state, group, state.node, 0, now);
+}
+
+/** Bundles of a group that has others here already. Those it has, it keeps: the head may ask twice. */
+function addBundles(state: SchedulerState, group: GroupRecord, event: SchedulerEvent & { kind: "createGroup" }): void {
+  const further = event.bundles.filter((bundle) => !group.source.indexes.includes(bundle.index));
+  const bundles = further.map((bundle) => toDemand(bundle.resources));
+  const reserved = group.phase === "created" ? reserve(nodePool(state), bundles) : null;
+  if (reserved === null) {
+    state.effects.push({ kind: "groupRefused", groupId: group.groupId });
+    return;
+  }
+  group.bundles.push(...bundles);
+  group.reserved.push(...reserved);
+  group.source.pools.push(...reserved.map(poolOfBundle));
+  group.source.indexes.push(...further.map((bundle) => bundle.index));
+  touch(state, group.source, true);
+  state.effects.push({ kind: "groupCreated", groupId: group.groupId });
+}
+
+const poolOfBundle = (held: Allocation): ResourcePool =>
+  createBundlePool(held, slotsFor(Math.ceil(unitsOf(held.demand, "CPU") / unitsPerWhole)));
+
+/** Takes the record out of the tables; what it holds or who waits in it is the caller's part. */
+function forgetGroup(state: SchedulerState, group: GroupRecord): void {
+  state.groups.delete(group.groupId);
+  group.phase = "gone";
+  claimOver(state, group.job);
 }
 
 function specOf(groupId: PlacementGroupId, demand: ResourceDemand): SchedulingSpec {
@@ -116,19 +159,18 @@ export function becomeCreated(state: SchedulerState, group: GroupRecord): boolea
   dequeue(state, group);
   group.phase = "created";
   group.reserved = reserved;
-  group.source.pools = reserved.map((held) =>
-    createBundlePool(held, slotsFor(Math.ceil(unitsOf(held.demand, "CPU") / unitsPerWhole))),
-  );
+  group.source.pools = reserved.map(poolOfBundle);
   touch(state, group.source, true);
   state.effects.push({ kind: "groupCreated", groupId: group.groupId });
   return true;
 }
 
-/** Why the request can never be served by the group; null when it can. Only for created groups is the size known, but bundles are. */
+/** Why the request can never be served by the bundles here; null when it can. */
 export function neverFitsGroup(group: GroupRecord, demand: ResourceDemand, bundleIndex: number): string | null {
-  if (bundleIndex >= group.bundles.length)
+  const { indexes } = group.source;
+  if (bundleIndex >= 0 && !indexes.includes(bundleIndex))
     return `placement group ${group.groupId} has no bundle ${bundleIndex}, only ${group.bundles.length}`;
-  const fitsSome = group.bundles.some((bundle, i) => (bundleIndex < 0 || bundleIndex === i) && holds(bundle, demand));
+  const fitsSome = group.bundles.some((bundle, i) => (bundleIndex < 0 || bundleIndex === indexes[i]) && holds(bundle, demand));
   if (fitsSome) return null;
   return `it asks for more than ${bundleIndex < 0 ? "any bundle" : `bundle ${bundleIndex}`} of placement group ${group.groupId} holds`;
 }
@@ -144,6 +186,7 @@ function holds(bundle: ResourceDemand, demand: ResourceDemand): boolean {
 export function removeGroup(state: SchedulerState, groupId: PlacementGroupId): GroupRecord | null {
   const group = state.groups.get(groupId);
   rememberRemoved(state, groupId);
+  state.places.delete(groupId);
   if (group === undefined) return null;
   state.groups.delete(groupId);
   state.infeasible.delete(group);
@@ -166,29 +209,48 @@ export function wasRemoved(state: SchedulerState, groupId: PlacementGroupId): bo
 
 /** Second half of the removal, when no claim waits in the group any more. */
 export function dissolveGroup(state: SchedulerState, group: GroupRecord): void {
-  assert(group.source.shapes.size === 0 && group.source.bookings.size === 0, "nothing waits in a group that ends");
-  const { source } = group;
-  const holders = new Map<ResourcePool, Allocation[]>();
-  for (const lease of source.leases) addHolder(holders, lease.allocation);
-  for (const actor of group.actors) if (actor.allocation !== null) addHolder(holders, actor.allocation);
-  group.reserved.forEach((held, i) => dissolve(source.pools[i], held, holders.get(source.pools[i]) ?? []));
-  const workers = new Set([...source.leases].map((lease) => lease.worker));
-  for (const lease of source.leases) {
-    lease.source = state.node;
-    state.node.leases.add(lease);
-  }
-  source.leases.clear();
-  for (const worker of workers) stopWorker(state, worker, `placement group ${group.groupId} was removed`);
-  const actorIds: ActorId[] = [];
-  for (const actor of group.actors) {
-    actorIds.push(actor.actorId);
-    actor.source = state.node;
-  }
-  group.actors.clear();
-  if (group.reserved.length > 0) touch(state, state.node, true);
-  group.reserved = [];
+  const actorIds = dissolveBundles(state, group, new Set(group.source.indexes));
   claimOver(state, group.job);
   state.effects.push({ kind: "groupRemoved", groupId: group.groupId, actorIds });
+}
+
+/** A reservation is undone: the bundles go back, with the record when they were its last. Nothing waits in the group meanwhile. */
+export function dropBundles(state: SchedulerState, group: GroupRecord, indexes: ReadonlySet<number>): void {
+  dissolveBundles(state, group, indexes);
+  if (group.bundles.length === 0) forgetGroup(state, group);
+}
+
+/** Gives bundles back, stops the workers with leases in them and returns the actors in them. */
+function dissolveBundles(state: SchedulerState, group: GroupRecord, indexes: ReadonlySet<number>): ActorId[] {
+  assert(group.source.shapes.size === 0 && group.source.bookings.size === 0, "nothing waits in bundles that end");
+  const { source } = group;
+  const ends = new Set(source.pools.filter((_, i) => indexes.has(source.indexes[i])));
+  const leases = [...source.leases].filter((lease) => ends.has(lease.allocation.pool));
+  const actors = [...group.actors].filter((actor) => actor.allocation === null || ends.has(actor.allocation.pool));
+  const holders = new Map<ResourcePool, Allocation[]>();
+  for (const lease of leases) addHolder(holders, lease.allocation);
+  for (const actor of actors) if (actor.allocation !== null) addHolder(holders, actor.allocation);
+  group.reserved.forEach((held, i) => {
+    if (ends.has(source.pools[i])) dissolve(source.pools[i], held, holders.get(source.pools[i]) ?? []);
+  });
+  const keeps = (_: unknown, i: number): boolean => !indexes.has(source.indexes[i]);
+  group.bundles = group.bundles.filter(keeps);
+  group.reserved = group.reserved.filter(keeps);
+  source.pools = source.pools.filter(keeps);
+  source.indexes = source.indexes.filter((index) => !indexes.has(index));
+  for (const lease of leases) {
+    lease.source = state.node;
+    source.leases.delete(lease);
+    state.node.leases.add(lease);
+  }
+  for (const worker of new Set(leases.map((lease) => lease.worker)))
+    stopWorker(state, worker, `placement group ${group.groupId} was removed`);
+  for (const actor of actors) {
+    group.actors.delete(actor);
+    actor.source = state.node;
+  }
+  if (ends.size > 0) touch(state, state.node, true);
+  return actors.map((actor) => actor.actorId);
 }
 
 function addHolder(holders: Map<ResourcePool, Allocation[]>, allocation: Allocation): void {

@@ -1,6 +1,7 @@
 /** For tests: a scheduler with short ways to send it events, checked after every step. */
 import type { ActorId, JobId, LeaseId, NodeId, PlacementGroupId, WorkerId } from "../base/ids.ts";
 import type { GroupStrategy, Resources, RuntimeEnvSpec, SchedulingSpec, StrategySpec } from "../wire/messages.ts";
+import { candidateOf } from "./placement.ts";
 import { createScheduler, nextWakeMs, type SchedulerOptions, type SchedulerState, step, validate } from "./scheduler.ts";
 import type { SchedulerEffect, SchedulerEvent } from "./scheduler-events.ts";
 
@@ -28,7 +29,7 @@ export class Harness {
   readonly starts: EffectOf<"startWorker">[] = [];
   /** Leases granted and not ended, by id. */
   readonly leases = new Map<LeaseId, EffectOf<"grant">>();
-  private readonly seen = new Map<string, number>();
+  private views = 0;
   private workers = 0;
 
   constructor(resources: Resources, options: Partial<SchedulerOptions> = {}) {
@@ -73,18 +74,63 @@ export class Harness {
     return started;
   }
 
-  define(owner: string, classId: number, spec: SchedulingSpec, jobId = "job1"): void {
-    this.send({ kind: "defineClass", ownerId: owner as WorkerId, jobId: jobId as JobId, classId, spec });
+  define(owner: string, classId: number, spec: SchedulingSpec, jobId = "job1", remote = false): void {
+    this.send({ kind: "defineClass", ownerId: owner as WorkerId, jobId: jobId as JobId, classId, spec, remote });
   }
 
   /** The owner has seen all grants so far and wants this many more. */
-  demand(owner: string, classId: number, wanted: number): SchedulerEffect[] {
-    const key = `${owner} ${classId}`;
-    this.seen.set(
-      key,
-      this.log.filter((effect) => effect.kind === "grant" && `${effect.ownerId} ${effect.classId}` === key).length,
-    );
-    return this.send({ kind: "demand", ownerId: owner as WorkerId, classId, wanted, grantsSeen: this.seen.get(key) as number });
+  demand(owner: string, classId: number, wanted: number, hard = false): SchedulerEffect[] {
+    let seen = 0;
+    for (const effect of this.log) {
+      if (effect.kind !== "grant" && effect.kind !== "spill" && effect.kind !== "decline") continue;
+      if (effect.ownerId === owner && effect.classId === classId) seen += effect.kind === "grant" ? 1 : effect.count;
+    }
+    return this.send({ kind: "demand", ownerId: owner as WorkerId, classId, wanted, grantsSeen: seen, hard });
+  }
+
+  /** What the head says of the other nodes; `free` left out: all of it. A name with "!" in front is draining. */
+  nodes(
+    ...nodes: readonly [name: string, total: Resources, free?: Resources, labels?: Record<string, string>][]
+  ): SchedulerEffect[] {
+    return this.send({
+      kind: "nodesChanged",
+      nodes: nodes.map(([name, resources, available = resources, labels = {}]) => ({
+        ...candidateOf({
+          nodeId: name.replace("!", "") as NodeId,
+          labels,
+          resources,
+          available,
+          draining: name.startsWith("!"),
+        }),
+        version: ++this.views,
+      })),
+    });
+  }
+
+  /** "count@node" of each spill, with "!" when hard. */
+  spills(effects: readonly SchedulerEffect[] = this.log): string[] {
+    return this.of("spill", effects).map(({ count, nodeId, hard }) => `${count}@${nodeId}${hard ? "!" : ""}`);
+  }
+
+  groupPlaced(groupId: string, nodes: (string | null)[], bundles?: Resources[]): SchedulerEffect[] {
+    return this.send({
+      kind: "groupPlaced",
+      groupId: groupId as PlacementGroupId,
+      nodes: nodes as (NodeId | null)[],
+      ...(bundles === undefined ? {} : { bundles }),
+    });
+  }
+
+  /** Asks for some of a group's bundles, by their index in the group, to be kept now. */
+  reserve(groupId: string, bundles: Record<number, Resources>): SchedulerEffect[] {
+    return this.send({
+      kind: "createGroup",
+      groupId: groupId as PlacementGroupId,
+      jobId: "job1" as JobId,
+      bundles: Object.entries(bundles).map(([index, resources]) => ({ index: Number(index), resources })),
+      strategy: "PACK",
+      queue: false,
+    });
   }
 
   /** Defines a class, asks for `wanted` leases and starts the processes they need. */
@@ -114,7 +160,14 @@ export class Harness {
   }
 
   createGroup(groupId: string, bundles: Resources[], strategy: GroupStrategy = "PACK"): SchedulerEffect[] {
-    return this.send({ kind: "createGroup", groupId: groupId as PlacementGroupId, jobId: "job1" as JobId, bundles, strategy });
+    return this.send({
+      kind: "createGroup",
+      groupId: groupId as PlacementGroupId,
+      jobId: "job1" as JobId,
+      bundles: bundles.map((resources, index) => ({ index, resources })),
+      strategy,
+      queue: true,
+    });
   }
 
   removeGroup(groupId: string): SchedulerEffect[] {

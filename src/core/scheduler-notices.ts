@@ -6,6 +6,9 @@ import { demandResources, formatResources, fromUnits, heldUnits, toResources } f
 import { shareOf, waitingClaims } from "./scheduler-claims.ts";
 import { type Claim, never, nodePool, type SchedulerState, type Source } from "./scheduler-state.ts";
 
+/** Different nodes listed in a report. */
+const nodeKindsShown = 5;
+
 interface Alike {
   readonly claim: Claim;
   count: number;
@@ -89,8 +92,15 @@ function infeasibleText(state: SchedulerState, alike: Alike): string {
     return `${name} cannot be placed: STRICT_SPREAD asks for ${claim.bundles.length} nodes and there is 1. It waits until there are more`;
   const selector = claim.spec.labelSelector;
   const asked = `${formatResources(demandResources(claim.demand))}${Object.keys(selector).length > 0 ? ` on a node with labels ${JSON.stringify(selector)}` : ""}`;
-  const has = `${formatResources(total)}${Object.keys(selector).length > 0 ? ` and labels ${JSON.stringify(state.config.labels)}` : ""}`;
-  return `${name} cannot be placed: it asks for ${asked}, and the cluster has one node with ${has}. It waits until a node that fits joins`;
+  const withLabels = (text: string, labels: object): string =>
+    Object.keys(selector).length > 0 ? `${text} and labels ${JSON.stringify(labels)}` : text;
+  const own = withLabels(formatResources(total), state.config.labels);
+  if (state.others.size === 0)
+    return `${name} cannot be placed: it asks for ${asked}, and the cluster has one node with ${own}. It waits until a node that fits joins`;
+  const texts = [...state.others.values()].map((node) => withLabels(formatResources(toResources(node.total)), node.labels));
+  const kinds = [...new Set([own, ...texts])];
+  const shown = kinds.length > nodeKindsShown ? [...kinds.slice(0, nodeKindsShown), "..."] : kinds;
+  return `${name} cannot be placed: it asks for ${asked}, and none of the cluster's ${state.others.size + 1} nodes has that (${shown.join("; ")}). It waits until a node that fits joins`;
 }
 
 function waitingText(state: SchedulerState, source: Source, alike: Alike, now: number): string {

@@ -2,6 +2,7 @@
 import { describe, expect, it } from "vitest";
 import type { ActorId, JobId, LeaseId, NodeId, PlacementGroupId, WorkerId } from "../base/ids.ts";
 import type { Resources, SchedulingSpec } from "../wire/messages.ts";
+import { candidateOf } from "./placement.ts";
 import {
   availableResources,
   createScheduler,
@@ -45,13 +46,17 @@ class RandomWorld {
   private readonly starts: number[] = [];
   private readonly workers = new Set<WorkerId>();
   private readonly leases = new Map<LeaseId, WorkerId>();
-  private readonly owners = new Set<WorkerId>(["d0", "d1", "d2"] as WorkerId[]);
+  private readonly owners = new Set<WorkerId>(["d0", "d1", "d2", "far0", "far1"] as WorkerId[]);
   private readonly grants = new Map<string, number>();
   private readonly groups = new Set<PlacementGroupId>();
   private readonly actors = new Set<ActorId>();
   private ids = 0;
 
+  /** No other node is ever heard of. */
+  private readonly alone: boolean;
+
   constructor(seed: number) {
+    this.alone = seed % 4 === 0;
     this.random = randomOf(seed);
     const nodes: Resources[] = [
       { CPU: 2, GPU: 2, memory: 4e9, slots: 1 },
@@ -74,9 +79,21 @@ class RandomWorld {
     else if (effect.kind === "grant") {
       expect(this.workers.has(effect.workerId)).toBe(true);
       this.leases.set(effect.leaseId, effect.ownerId);
-      const key = `${effect.ownerId} ${effect.classId}`;
-      this.grants.set(key, (this.grants.get(key) ?? 0) + 1);
+      this.count(effect.ownerId, effect.classId, 1);
+    } else if (effect.kind === "spill") {
+      expect(effect.ownerId.startsWith("far")).toBe(false);
+      expect(effect.nodeId).not.toBe("n");
+      this.count(effect.ownerId, effect.classId, effect.count);
+    } else if (effect.kind === "decline") {
+      expect(effect.ownerId.startsWith("far")).toBe(true);
+      this.count(effect.ownerId, effect.classId, effect.count);
     }
+  }
+
+  private count(ownerId: string, classId: number, count: number): void {
+    expect(count).toBeGreaterThan(0);
+    const key = `${ownerId} ${classId}`;
+    this.grants.set(key, (this.grants.get(key) ?? 0) + count);
   }
 
   private pick<T>(from: Iterable<T>): T | undefined {
@@ -115,7 +132,14 @@ class RandomWorld {
     else if (r < 26 && worker !== undefined) this.send({ kind: "workerRetiring", workerId: worker });
     else if (r < 30 && worker !== undefined) this.send({ kind: "workerStays", workerId: worker });
     else if (r < 36)
-      this.send({ kind: "defineClass", ownerId: owner, jobId: this.jobId(), classId: this.random(6), spec: this.spec() });
+      this.send({
+        kind: "defineClass",
+        ownerId: owner,
+        jobId: this.jobId(),
+        classId: this.random(6),
+        spec: this.spec(),
+        remote: owner.startsWith("far"),
+      });
     else if (r < 56) this.demand(owner, this.random(6));
     else if (r < 68 && lease !== undefined) {
       this.send({ kind: "returnLease", ownerId: this.leases.get(lease) as WorkerId, leaseId: lease });
@@ -128,6 +152,8 @@ class RandomWorld {
       this.send({ kind: this.random(2) === 0 ? "jobEnded" : "jobStarted", jobId: this.jobId(), prestart: this.random(4) });
     else if (r < 92) this.createGroup();
     else if (r < 94) this.send({ kind: "removeGroup", groupId: this.pick(this.groups) ?? ("nogroup" as PlacementGroupId) });
+    else if (r < 96) this.nodesChanged();
+    else if (r < 97) this.groupPlaced();
     else {
       this.now += [1, 10, 30, 200, 1500, 70_000][this.random(6)];
       this.send({ kind: "tick" });
@@ -156,6 +182,7 @@ class RandomWorld {
       classId,
       wanted: this.random(3) === 0 ? 0 : this.random(6),
       grantsSeen: Math.max(0, granted - this.random(2)),
+      hard: this.random(2) === 0,
     });
   }
 
@@ -184,14 +211,39 @@ class RandomWorld {
   private createGroup(): void {
     const groupId = `g${this.random(30)}` as PlacementGroupId;
     this.groups.add(groupId);
+    const first = this.random(2);
     const bundles = Array.from({ length: 1 + this.random(3) }, () => shapes[this.random(shapes.length - 1)]);
+    if (this.random(6) === 0) return this.send({ kind: "removeBundles", groupId, indexes: [this.random(3), this.random(3)] });
     this.send({
       kind: "createGroup",
       groupId,
       jobId: this.jobId(),
-      bundles,
+      bundles: bundles.map((resources, index) => ({ index: first + index, resources })),
+      queue: this.random(2) === 0,
       strategy: this.random(5) === 0 ? "STRICT_SPREAD" : "PACK",
     });
+  }
+
+  private nodesChanged(): void {
+    const names = this.alone ? [] : ["n", "m", "o", "p"].filter(() => this.random(4) > 0);
+    this.send({
+      kind: "nodesChanged",
+      nodes: names.map((name) => {
+        const resources = { CPU: 1 + this.random(4), GPU: this.random(2), slots: 1 };
+        const available = { CPU: this.random(resources.CPU + 1), GPU: this.random(resources.GPU + 1), slots: this.random(2) };
+        const labels = { zone: this.random(2) === 0 ? "a" : "b" };
+        const view = candidateOf({ nodeId: name as NodeId, labels, resources, available, draining: this.random(6) === 0 });
+        return { ...view, version: this.random(3) === 0 ? 1 : this.ids++ };
+      }),
+    });
+  }
+
+  private groupPlaced(): void {
+    const groupId = `g${this.random(30)}` as PlacementGroupId;
+    this.groups.add(groupId);
+    const nodes = Array.from({ length: this.random(4) }, () => this.pick(["n", "m", "o", null]) as NodeId | null);
+    const bundles = nodes.map(() => shapes[this.random(shapes.length - 1)]);
+    this.send({ kind: "groupPlaced", groupId, nodes, ...(this.random(2) === 0 ? { bundles } : {}) });
   }
 
   /** Everybody leaves. */
@@ -220,7 +272,9 @@ describe("scheduler under random events", () => {
         expect(availableResources(state)).toEqual(totalResources(state));
         const { owners, leases, workers, pools, jobs, actors, groups, starts, infeasible, groupless, idleOrder, needy, watched } =
           state;
+        const { places } = state;
         const left = {
+          places,
           owners,
           leases,
           workers,

@@ -56,6 +56,8 @@ export type SchedulerOptions = Pick<SchedulerConfig, "nodeId" | "resources"> & P
 export interface Source {
   readonly groupId: PlacementGroupId | null;
   pools: ResourcePool[];
+  /** Numbers of the bundles in the whole group, one for each pool; of a group that waits, one for each it will have. */
+  indexes: number[];
   /** Claims that wait for resources, by shape. A shape without claims is removed. */
   readonly shapes: Map<string, ShapeQueue>;
   /** Leases and bookings whose resources come from here. */
@@ -100,6 +102,8 @@ export type Claim = ClassRecord | ActorRecord | GroupRecord;
 
 export interface OwnerRecord {
   readonly ownerId: WorkerId;
+  /** It lives on another node, whose scheduler sent it here: what it wants is not sent on. */
+  readonly remote: boolean;
   readonly classes: Map<number, ClassRecord>;
   readonly leases: Set<Lease>;
 }
@@ -116,7 +120,12 @@ export interface ClassRecord {
   /** As last told by the owner. Outstanding = wanted - (granted - grantsSeen). */
   wanted: number;
   grantsSeen: number;
+  /** Leases granted, spilled or declined. */
   granted: number;
+  /** Of a remote owner: what cannot be granted now waits; otherwise it is declined in the same step. */
+  hard: boolean;
+  /** Leases of a group's tasks by the node with the bundle: they go to the nodes in proportion to the room there. Null before the first. */
+  placed: Map<NodeId, number> | null;
   /** Resources taken, no worker yet. */
   readonly bookings: Booking[];
   readonly leases: Set<Lease>;
@@ -161,12 +170,13 @@ export interface GroupRecord {
   readonly groupId: PlacementGroupId;
   readonly job: JobRecord;
   readonly strategy: GroupStrategy;
-  readonly bundles: readonly ResourceDemand[];
+  /** Those on this node; `source.indexes` says which of the group's they are. */
+  bundles: ResourceDemand[];
   readonly demand: ResourceDemand;
   /** For reports, like a task's. */
   readonly spec: SchedulingSpec;
   phase: "waiting" | "infeasible" | "created" | "gone";
-  /** What the bundles hold of the node; empty until created. */
+  /** What each bundle holds of the node; empty until created. */
   reserved: Allocation[];
   /** Claims inside the group. Its pools are set when created. */
   readonly source: Source;
@@ -261,6 +271,24 @@ export interface JobRecord {
   share: number;
 }
 
+/** Another node, as last heard of. */
+export interface OtherNode {
+  readonly nodeId: NodeId;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly total: ReadonlyMap<string, number>;
+  /** As last heard of, less what was sent there since. */
+  readonly available: Map<string, number>;
+  readonly version: number;
+  readonly draining: boolean;
+}
+
+/** Where a group's bundles are, as announced; null while one is being placed. */
+export interface GroupPlaces {
+  readonly nodes: readonly (NodeId | null)[];
+  /** How large they are, when that is known. */
+  readonly bundles: readonly ResourceDemand[] | null;
+}
+
 export interface StartRecord {
   readonly token: number;
   readonly pool: WorkerPool;
@@ -288,12 +316,24 @@ export interface SchedulerState {
   /** Groups removed lately, and those removed before. Bounded. */
   removedGroups: Set<PlacementGroupId>;
   removedEarlier: Set<PlacementGroupId>;
+  /** Announced groups, until they are gone. */
+  readonly places: Map<PlacementGroupId, GroupPlaces>;
+  /** The other nodes of the cluster. */
+  readonly others: Map<NodeId, OtherNode>;
+  /** This node is about to leave: it takes nothing new. */
+  draining: boolean;
+  /** Something changed that lets claims that wait here go to other nodes. False between steps. */
+  lookElsewhere: boolean;
+  /** Classes of which more waits here than before: they alone may go elsewhere. Empty between steps. */
+  readonly looking: Set<ClassRecord>;
+  /** Classes of remote owners that asked in this step and do not wait. Empty between steps. */
+  readonly declining: Set<ClassRecord>;
   readonly starts: Map<number, StartRecord>;
   /** Idle workers, longest idle first. */
   readonly idleOrder: Set<WorkerRecord>;
-  /** Claims that the node can never serve. */
+  /** Claims that no node can ever serve. */
   readonly infeasible: Set<Claim>;
-  /** Claims that name a group nobody knows yet, and when they fail. */
+  /** Claims that name a group nobody knows yet, and when they fail; or one whose bundle is being placed (never). */
   readonly groupless: Map<ClassRecord | ActorRecord, number>;
   readonly notices: Map<string, Notice>;
   dirtySources: Source[];
@@ -310,6 +350,8 @@ export interface SchedulerState {
   nextToken: number;
   nextLease: number;
   nextTurn: number;
+  /** Of the sequence of numbers that chooses among equally good nodes. */
+  seed: number;
   trimAtMs: number;
   startAtMs: number;
   /** A further process beyond the soft limit may be started then; null when none is wanted. */
@@ -327,7 +369,7 @@ export function createScheduler(options: SchedulerOptions): SchedulerState {
   return {
     config,
     cpus,
-    node: createSource(null, [createNodePool(config.resources, slotsFor(cpus))]),
+    node: createSource(null, [createNodePool(config.resources, slotsFor(cpus))], [0]),
     owners: new Map(),
     leases: new Map(),
     workers: new Map(),
@@ -337,6 +379,12 @@ export function createScheduler(options: SchedulerOptions): SchedulerState {
     groups: new Map(),
     removedGroups: new Set(),
     removedEarlier: new Set(),
+    places: new Map(),
+    others: new Map(),
+    draining: false,
+    lookElsewhere: false,
+    looking: new Set(),
+    declining: new Set(),
     starts: new Map(),
     idleOrder: new Set(),
     infeasible: new Set(),
@@ -352,6 +400,7 @@ export function createScheduler(options: SchedulerOptions): SchedulerState {
     nextToken: 1,
     nextLease: 1,
     nextTurn: 1,
+    seed: seedOf(config.nodeId),
     trimAtMs: never,
     startAtMs: never,
     growAtMs: null,
@@ -364,10 +413,23 @@ export function createScheduler(options: SchedulerOptions): SchedulerState {
 /** Tasks without CPU that run at once before more are let in slowly. */
 export const slotsFor = (cpus: number): number => Math.max(4, 2 * cpus);
 
-export function createSource(groupId: PlacementGroupId | null, pools: ResourcePool[]): Source {
+function seedOf(text: string): number {
+  let seed = 1;
+  for (let i = 0; i < text.length; i++) seed = (Math.imul(seed, 31) + text.charCodeAt(i)) | 0;
+  return seed;
+}
+
+/** In [0, 1). The same node with the same events gets the same numbers. */
+export function nextRandom(state: SchedulerState): number {
+  state.seed = (Math.imul(state.seed, 1664525) + 1013904223) | 0;
+  return (state.seed >>> 8) / 2 ** 24;
+}
+
+export function createSource(groupId: PlacementGroupId | null, pools: ResourcePool[], indexes: number[]): Source {
   return {
     groupId,
     pools,
+    indexes,
     shapes: new Map(),
     leases: new Set(),
     bookings: new Set(),

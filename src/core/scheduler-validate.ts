@@ -5,6 +5,7 @@ import { type ClassRecord, nodePool, type SchedulerState, type Source, unbooked,
 
 export function validate(state: SchedulerState): void {
   assert(state.effects.length === 0 && state.dirtySources.length === 0 && state.dirtyPools.length === 0, "a step ends at rest");
+  assert(!state.lookElsewhere && state.looking.size === 0 && state.declining.size === 0, "a step leaves nothing to decide");
   const holders = holdersByPool(state);
   checkPool(nodePool(state), holders.get(nodePool(state)) ?? [], "node");
   for (const group of state.groups.values()) {
@@ -175,6 +176,10 @@ function checkClaims(state: SchedulerState): void {
       assert(
         waits === (unbooked(cls) > 0 ? 1 : 0),
         () => `class ${cls.classId} wants ${unbooked(cls)} and waits in ${waits} places`,
+      );
+      assert(
+        !owner.remote || cls.hard || unbooked(cls) === 0,
+        () => `class ${cls.classId} of another node waits though it need not`,
       );
       checkBookings(cls);
     }

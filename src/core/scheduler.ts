@@ -12,23 +12,27 @@ import { assert } from "../base/assert.ts";
 import type { JobId, LeaseId, PlacementGroupId, WorkerId } from "../base/ids.ts";
 import { lend, takeBackLent, toDemand } from "./resources.ts";
 import { actorBlocked, actorGone, actorReady, placeActor } from "./scheduler-actors.ts";
-import { resourcesFreed } from "./scheduler-claims.ts";
+import { resourcesFreed, waitingClaims, wants } from "./scheduler-claims.ts";
 import { dispatch } from "./scheduler-dispatch.ts";
 import type { SchedulerEffect, SchedulerEvent } from "./scheduler-events.ts";
-import { createGroup, dissolveGroup, removeGroup } from "./scheduler-groups.ts";
+import { createGroup, dissolveGroup, dropBundles, removeGroup, wasRemoved } from "./scheduler-groups.ts";
+import { declineRest, nodesChanged, placesOf, spillWaiting } from "./scheduler-nodes.ts";
 import { noticeWaiting } from "./scheduler-notices.ts";
 import { considerRecall } from "./scheduler-recall.ts";
 import {
   cancelBooking,
   expireGroupless,
   forgetActor,
+  placeMore,
   refuse,
   removedText,
+  rerouteForNodes,
   rerouteGroupless,
   route,
   withdraw,
 } from "./scheduler-route.ts";
 import {
+  type ActorRecord,
   type ClassRecord,
   claimOver,
   forgetUnusedJob,
@@ -37,6 +41,7 @@ import {
   type OwnerRecord,
   poolKeyOf,
   type SchedulerState,
+  type ShapeQueue,
   type Source,
   touch,
   touchPool,
@@ -120,6 +125,13 @@ function apply(state: SchedulerState, now: number, event: SchedulerEvent): void 
       return rerouteGroupless(state, event.groupId, now);
     case "removeGroup":
       return groupGone(state, event.groupId, now);
+    case "removeBundles":
+      return bundlesGone(state, event.groupId, event.indexes, now);
+    case "groupPlaced":
+      return groupPlaced(state, event, now);
+    case "nodesChanged":
+      if (nodesChanged(state, event)) rerouteForNodes(state, now);
+      return;
     case "tick":
       return;
   }
@@ -130,11 +142,15 @@ function settle(state: SchedulerState, now: number): void {
   if (state.groupless.size > 0) expireGroupless(state, now);
   for (const source of state.watched) if (now >= source.wakeMs) touch(state, source, false);
   trimIdle(state, now);
-  while (state.dirtySources.length > 0) {
-    const sources = state.dirtySources;
-    state.dirtySources = [];
-    for (const source of sources) settleSource(state, source, now);
-  }
+  do {
+    while (state.dirtySources.length > 0) {
+      const sources = state.dirtySources;
+      state.dirtySources = [];
+      for (const source of sources) settleSource(state, source, now);
+    }
+    if (state.declining.size > 0) declineUnmet(state);
+    if (state.lookElsewhere || state.looking.size > 0) spillWaiting(state);
+  } while (state.dirtySources.length > 0);
   for (const pool of state.dirtyPools) {
     servePool(state, pool, now);
     pool.dirty = false;
@@ -156,17 +172,17 @@ function settleSource(state: SchedulerState, source: Source, now: number): void 
 
 // ---------------------------------------------------------------- owners
 
-function ownerOf(state: SchedulerState, ownerId: WorkerId): OwnerRecord {
+function ownerOf(state: SchedulerState, ownerId: WorkerId, remote: boolean): OwnerRecord {
   let owner = state.owners.get(ownerId);
   if (owner === undefined) {
-    owner = { ownerId, classes: new Map(), leases: new Set() };
+    owner = { ownerId, remote, classes: new Map(), leases: new Set() };
     state.owners.set(ownerId, owner);
   }
   return owner;
 }
 
 function defineClass(state: SchedulerState, event: SchedulerEvent & { kind: "defineClass" }): void {
-  const owner = ownerOf(state, event.ownerId);
+  const owner = ownerOf(state, event.ownerId, event.remote ?? false);
   if (owner.classes.has(event.classId)) return;
   const cls: ClassRecord = {
     kind: "class",
@@ -179,6 +195,8 @@ function defineClass(state: SchedulerState, event: SchedulerEvent & { kind: "def
     wanted: 0,
     grantsSeen: 0,
     granted: 0,
+    hard: false,
+    placed: null,
     bookings: [],
     leases: new Set(),
     shape: null,
@@ -195,12 +213,15 @@ function defineClass(state: SchedulerState, event: SchedulerEvent & { kind: "def
 function demand(state: SchedulerState, now: number, event: SchedulerEvent & { kind: "demand" }): void {
   const cls = state.owners.get(event.ownerId)?.classes.get(event.classId);
   if (cls === undefined) return;
+  const before = unbooked(cls);
   cls.wanted = event.wanted;
   cls.grantsSeen = event.grantsSeen;
+  cls.hard = event.hard ?? false;
   const waits = cls.shape !== null || state.infeasible.has(cls) || state.groupless.has(cls);
   if (unbooked(cls) > 0) {
     if (!waits) route(state, cls, now);
-    else if (cls.shape !== null) touch(state, cls.shape.source, false);
+    else if (cls.shape !== null) moreWanted(state, cls, unbooked(cls) - before);
+    if (cls.owner.remote && !cls.hard) state.declining.add(cls);
     return;
   }
   if (waits) stopWaiting(state, cls);
@@ -210,6 +231,24 @@ function demand(state: SchedulerState, now: number, event: SchedulerEvent & { ki
     touch(state, lease.source, false); // it may be idle now, and others wait
     break;
   }
+}
+
+function moreWanted(state: SchedulerState, cls: ClassRecord, more: number): void {
+  const { source } = cls.shape as ShapeQueue;
+  touch(state, source, false);
+  if (more <= 0) return;
+  if (source.groupId !== null) placeMore(state, cls, more);
+  else if (state.others.size > 0 && !cls.owner.remote) state.looking.add(cls);
+}
+
+/** What remote owners asked for in this step and cannot have is declined. */
+function declineUnmet(state: SchedulerState): void {
+  for (const cls of state.declining) {
+    if (unbooked(cls) === 0) continue;
+    declineRest(state, cls);
+    stopWaiting(state, cls);
+  }
+  state.declining.clear();
 }
 
 function stopWaiting(state: SchedulerState, cls: ClassRecord): void {
@@ -244,6 +283,8 @@ function ownerGone(state: SchedulerState, ownerId: WorkerId): void {
   state.owners.delete(ownerId);
   for (const cls of owner.classes.values()) {
     withdraw(state, cls);
+    state.declining.delete(cls);
+    state.looking.delete(cls);
     cls.wanted = 0;
     cls.grantsSeen = cls.granted;
     claimOver(state, cls.job);
@@ -298,13 +339,32 @@ function groupGone(state: SchedulerState, groupId: PlacementGroupId, now: number
   const group = removeGroup(state, groupId);
   rerouteGroupless(state, groupId, now);
   if (group === null) return;
-  const claims = new Set([...group.source.bookings].map((booking) => booking.claim));
-  for (const shape of group.source.shapes.values()) {
-    for (const queue of shape.byJob.values()) {
-      for (const cls of queue.classes) claims.add(cls);
-      for (const single of queue.singles) if (single.kind === "actor" && single.shape !== null) claims.add(single);
-    }
-  }
-  for (const claim of claims) refuse(state, claim, "unschedulable", removedText(groupId));
+  for (const claim of claimsIn(group.source)) refuse(state, claim, "unschedulable", removedText(groupId));
   dissolveGroup(state, group);
+}
+
+/** Who waits for resources of the group, or has some and waits for a worker. */
+function claimsIn(source: Source): Set<ClassRecord | ActorRecord> {
+  const claims = new Set([...source.bookings].map((booking) => booking.claim));
+  for (const claim of waitingClaims(source, never)) if (claim.kind !== "group") claims.add(claim);
+  return claims;
+}
+
+function bundlesGone(state: SchedulerState, groupId: PlacementGroupId, indexes: readonly number[], now: number): void {
+  const group = state.groups.get(groupId);
+  if (group === undefined || group.phase !== "created") return;
+  const claims = claimsIn(group.source);
+  for (const claim of claims) {
+    withdraw(state, claim);
+    if (claim.kind === "actor") claim.phase = "waiting";
+  }
+  dropBundles(state, group, new Set(indexes));
+  for (const claim of claims) if (wants(claim)) route(state, claim, now);
+}
+
+function groupPlaced(state: SchedulerState, event: SchedulerEvent & { kind: "groupPlaced" }, now: number): void {
+  if (event.nodes.length === 0) return groupGone(state, event.groupId, now);
+  if (wasRemoved(state, event.groupId)) return;
+  state.places.set(event.groupId, placesOf(event.nodes, event.bundles));
+  rerouteGroupless(state, event.groupId, now);
 }

@@ -51,7 +51,8 @@ export class LocalNode implements HeadNode {
   }
 
   createGroup(groupId: PlacementGroupId, jobId: JobId, bundles: readonly Resources[], strategy: GroupStrategy): void {
-    this.daemon.scheduling.dispatch({ kind: "createGroup", groupId, jobId, bundles, strategy });
+    const numbered = bundles.map((resources, index) => ({ index, resources }));
+    this.daemon.scheduling.dispatch({ kind: "createGroup", groupId, jobId, bundles: numbered, strategy, queue: true });
   }
 
   removeGroup(groupId: PlacementGroupId): void {
