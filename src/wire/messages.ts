@@ -160,6 +160,8 @@ export interface WelcomeInfo {
   readonly dashboardUrl: string | null;
   /** Other nodes may be there or come: what tasks need must not be in this node's files alone. False for a local `init()`. */
   readonly cluster: boolean;
+  /** The process's job, for the daemons of other nodes that it asks for leases. With `cluster`. */
+  readonly job?: RemoteJob;
 }
 
 // ---------------------------------------------------------------- kinds

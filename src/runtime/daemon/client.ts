@@ -11,6 +11,8 @@ export interface Client {
   readonly jobId: JobId;
   readonly namespace: string;
   readonly link: Link;
+  /** It is a process of another node, here for leases. */
+  readonly remote: boolean;
   /** The process the daemon started, for a worker; else null. */
   readonly worker: WorkerProcess | null;
   /** Set from StartActor on. */

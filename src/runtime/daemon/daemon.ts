@@ -6,7 +6,7 @@
  */
 import { createServer, type Server, type Socket } from "node:net";
 import { totalmem } from "node:os";
-import { type JobId, type LeaseId, type NodeId, newJobId, type WorkerId } from "../../base/ids.ts";
+import { type JobId, type LeaseId, type NodeId, newJobId, nodeKeyOf, type WorkerId } from "../../base/ids.ts";
 import type { ActorPlace } from "../../core/actor-registry-events.ts";
 import type { SchedulerEffect } from "../../core/scheduler-events.ts";
 import { Kind, protocolVersion } from "../../wire/index.ts";
@@ -167,10 +167,21 @@ export class Daemon {
       link.end();
       return null;
     }
-    const worker = hello.role === "worker" ? (this.pool.get(hello.id) as WorkerProcess) : null;
+    const remote = hello.remote === true;
+    const worker = hello.role === "worker" && !remote ? (this.pool.get(hello.id) as WorkerProcess) : null;
     const jobId = worker?.jobId ?? (hello.jobId === "" ? this.jobForDriver(hello) : hello.jobId);
     const namespace = hello.namespace === "" ? this.config.namespace : hello.namespace;
-    const client: Client = { id: hello.id, role: hello.role, pid: hello.pid, jobId, namespace, link, worker, actorId: null };
+    const client: Client = {
+      id: hello.id,
+      role: hello.role,
+      pid: hello.pid,
+      jobId,
+      namespace,
+      link,
+      remote,
+      worker,
+      actorId: null,
+    };
     link.peer = hello.id;
     this.clients.set(client.id, client);
     link.send([
@@ -189,7 +200,8 @@ export class Daemon {
         cluster: false,
       },
     ]);
-    if (worker !== null) this.workerConnected(worker, hello, link);
+    if (remote) this.remoteConnected(client, hello);
+    else if (worker !== null) this.workerConnected(worker, hello, link);
     else if (hello.role === "driver") this.driverConnected(client, hello);
     return client;
   }
@@ -198,6 +210,7 @@ export class Daemon {
     if (Number.isSafeInteger(hello?.version) && hello.version !== protocolVersion) return versionsDiffer(hello.version);
     if (!isHello(hello)) return "Cannot read a hello without its fields";
     if (this.clients.has(hello.id)) return `Cannot connect as ${hello.id}: that process is connected already`;
+    if (hello.remote === true) return refusalOfRemote(hello, this.nodeId);
     if (hello.role === "worker" && this.pool.get(hello.id)?.introduced !== false)
       return `Cannot connect as worker ${hello.id}: this daemon has not started it`;
     return null;
@@ -216,6 +229,13 @@ export class Daemon {
     else this.logs.endJob(client.jobId);
   }
 
+  /** An owner of another node; this may be the first that is heard of its job. */
+  private remoteConnected({ jobId }: Client, { job }: HelloInfo): void {
+    if (job === undefined || this.jobs.has(jobId)) return;
+    this.jobEnvs.set(jobId, job.runtimeEnv);
+    this.startJob(jobId, job.namespace, 0, 0);
+  }
+
   private workerConnected(worker: WorkerProcess, hello: HelloInfo, link: Link): void {
     worker.introduced = true;
     worker.link = link;
@@ -232,6 +252,7 @@ export class Daemon {
   private disconnected(client: Client, reason: string): void {
     if (this.clients.get(client.id) === client) this.clients.delete(client.id);
     if (this.closing) return;
+    if (client.remote) return this.forgetOwner(client.id);
     if (client.worker !== null) {
       this.scheduling.dispatch({ kind: "workerRetiring", workerId: client.id });
       client.worker.disconnected();
@@ -280,6 +301,7 @@ export class Daemon {
           classId: message[1],
           wanted: message[2],
           grantsSeen: message[3],
+          hard: message[4] ?? false,
         });
       case Kind.ReturnLease:
         this.leases.remove(message[1]);
@@ -328,6 +350,7 @@ export class Daemon {
       jobId: client.jobId,
       classId,
       spec: this.jobEnvs.toScheduler(client.jobId, spec),
+      remote: client.remote,
     });
   }
 
@@ -385,6 +408,10 @@ export class Daemon {
         return this.send(effect.ownerId, [Kind.Recall, effect.leaseId]);
       case "unschedulable":
         return this.send(effect.ownerId, [Kind.Unschedulable, effect.classId, effect.reason, effect.text]);
+      case "spill":
+        return this.send(effect.ownerId, [Kind.Spill, effect.classId, effect.nodeId, effect.count, effect.hard]);
+      case "decline":
+        return this.send(effect.ownerId, [Kind.Decline, effect.classId, effect.count]);
       case "actorPlaced": {
         const worker = this.pool.get(effect.workerId);
         if (worker === undefined)
@@ -438,4 +465,12 @@ export class Daemon {
 
 function versionsDiffer(theirs: number): string {
   return `Cannot connect to node daemon as it speaks protocol ${protocolVersion} and this process speaks ${theirs}`;
+}
+
+/** A process of another node comes for leases and names its job. */
+function refusalOfRemote(hello: HelloInfo, self: NodeId): string | null {
+  if (nodeKeyOf(hello.id) === nodeKeyOf(self))
+    return `Cannot connect as ${hello.id} of another node: that is a process of this one`;
+  if (hello.job == null || hello.jobId === "") return `Cannot connect as ${hello.id} of another node without a job`;
+  return null;
 }
