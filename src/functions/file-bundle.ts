@@ -12,11 +12,14 @@
  */
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { dirname, join, relative, sep } from "node:path";
-import { gunzipSync, gzipSync } from "node:zlib";
 import { collectLocalFiles, type LocalFiles } from "./local-files.ts";
 import { ownPackage, packageDirectories } from "./places.ts";
 import type { CodeStore } from "./types.ts";
+
+/** Loaded when it is needed: most processes never do. */
+const zlib = (): typeof import("node:zlib") => createRequire(import.meta.url)("node:zlib");
 
 interface Manifest {
   readonly root: string;
@@ -64,7 +67,7 @@ function store({ root, files, links }: LocalFiles, code: CodeStore): string {
   if (!code.has(key, ".files")) {
     const length = Buffer.alloc(4);
     length.writeUInt32LE(header.length);
-    const packed = gzipSync(Buffer.concat([length, header, ...sorted.map(({ bytes }) => bytes)]), { level: 1 });
+    const packed = zlib().gzipSync(Buffer.concat([length, header, ...sorted.map(({ bytes }) => bytes)]), { level: 1 });
     code.write(key, { ".files": packed });
   }
   return key;
@@ -121,7 +124,7 @@ function place(bundlePath: string, key: string): PlacedFiles {
 }
 
 function unpack(bundlePath: string): { manifest: Manifest; contents: readonly Buffer[] } {
-  const bytes = gunzipSync(readFileSync(bundlePath));
+  const bytes = zlib().gunzipSync(readFileSync(bundlePath));
   const length = bytes.readUInt32LE(0);
   const manifest = JSON.parse(bytes.toString("utf8", 4, 4 + length)) as Manifest;
   let at = 4 + length;

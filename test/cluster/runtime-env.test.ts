@@ -166,6 +166,7 @@ describe("A runtime env that makes no sense", () => {
       { workingDir: 1 },
       { npm: "left-pad" },
       { npm: [1] },
+      { excludes: "*.bin" },
       { setupTimeoutMs: -1 },
     ]) {
       const error = thrownBy(() => variables.options({ runtimeEnv: runtimeEnv as never }));

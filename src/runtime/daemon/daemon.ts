@@ -6,6 +6,7 @@
  */
 import { createServer, type Server, type Socket } from "node:net";
 import { totalmem } from "node:os";
+import { join } from "node:path";
 import { type JobId, type LeaseId, type NodeId, newJobId, nodeKeyOf, type WorkerId } from "../../base/ids.ts";
 import type { ActorPlace } from "../../core/actor-registry-events.ts";
 import type { SchedulerEffect } from "../../core/scheduler-events.ts";
@@ -33,6 +34,7 @@ import type { StoreKeeper } from "./store-keeper.ts";
 import { TaskEvents } from "./task-events.ts";
 import { WorkerPool } from "./worker-pool.ts";
 import type { WorkerProcess } from "./worker-process.ts";
+import { WorkingDirs } from "./working-dirs.ts";
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
@@ -51,6 +53,7 @@ export class Daemon {
   readonly scheduling: Scheduling;
   readonly head: Head;
   readonly code: NodeCode;
+  readonly workingDirs: WorkingDirs;
   readonly eventDrain: EventDrain;
   /** Set by `attachStore`: loading it takes longer than starting the first workers, and they do not need it yet. */
   store: StoreKeeper | null = null;
@@ -72,6 +75,7 @@ export class Daemon {
       startFailed: (token, permanent, text) => this.startFailed(token, permanent, text),
       ended: (worker, exit) => this.workerEnded(worker, exit),
       sinkFor: (jobId) => this.logs.sinkFor(jobId),
+      homeOf: () => ({ cwd: config.driverCwd, fetch: null }),
     });
     // `memory` is for scheduling only: what is left beside the object store, unless the user said otherwise.
     const memory = Math.max(0, Math.floor(totalmem() - config.objectStoreMemory));
@@ -82,6 +86,9 @@ export class Daemon {
     this.head = new Head(new MemoryControlStore());
     this.head.addNode(new LocalNode(this));
     this.code = new NodeCode(codeDir(config.sessionDir), (key) => this.head.code.get(key));
+    this.workingDirs = new WorkingDirs(join(codeDir(config.sessionDir), "dirs"), (node) =>
+      Promise.reject(new Error(`Cannot ask node ${node} as this session is one node`)),
+    );
     this.eventDrain = new EventDrain(this.clients);
     this.memoryWatch = new MemoryWatch(this);
     this.methods = createMethodHandlers(this);

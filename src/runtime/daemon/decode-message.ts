@@ -52,6 +52,7 @@ const runtimeEnv = orNull(
     workingDir: orNull(text),
     envVars: orNull(mapOf(text)),
     npm: orNull(listOf(name, namesMax)),
+    excludes: orNull(listOf(text, namesMax)),
     setupTimeoutMs: orNull((ms) => typeof ms === "number" && ms >= 0),
   }),
 );
@@ -141,6 +142,8 @@ const requests: Readonly<Record<string, Check>> = {
   putCode: shape({ key: codeKey, files: codeFiles }),
   getCode: shape({ key: codeKey }),
   fetchCode: shape({ key: codeKey }),
+  packDirectory: shape({ jobId: id, path: text, excludes: listOf(text, namesMax) }),
+  readPack: shape({ hash: codeKey, offset: natural, bytes: natural }),
 };
 
 /** Null when the message may be acted on, else what is wrong with it. */

@@ -59,6 +59,8 @@ export function createMethodHandlers(daemon: Daemon): MethodHandlers<Client> {
     },
     getCode: ({ key }) => head.code.get(key),
     fetchCode: ({ key }) => daemon.code.fetch(key).then(() => null),
+    packDirectory: (wanted) => daemon.workingDirs.pack(wanted),
+    readPack: ({ hash, offset, bytes }) => daemon.workingDirs.read(hash, offset, bytes),
 
     timeline: ({ jobId }) => daemon.taskEvents.of(jobId),
     listTasks: ({ jobId, limit }) => daemon.taskEvents.of(jobId).slice(-(limit ?? 10_000)),

@@ -6,6 +6,7 @@ import type { ActorId, JobId, PlacementGroupId, WorkerId } from "../../base/ids.
 import type { CodeFiles } from "../../functions/index.ts";
 import type { StoreStats } from "../../objects/index.ts";
 import type { ActorSpec, ActorView, GroupStrategy, GroupView, NodeView, Resources, TaskEvent } from "../../wire/messages.ts";
+import type { PackedDirectory, WantedDirectory } from "./working-dirs.ts";
 
 /** How an error travels in a Response: the class's name (when it is a public one), its code, message and fields. */
 export interface WireError {
@@ -102,6 +103,10 @@ export interface DaemonMethods {
   getCode(params: { key: string }): CodeFiles | null;
   /** Answers when the code is in this node's `code/` directory. */
   fetchCode(params: { key: string }): null;
+
+  /** Packs a directory of this node for others; asked by their daemons. Refused with a message for the user. */
+  packDirectory(params: WantedDirectory): PackedDirectory;
+  readPack(params: { hash: string; offset: number; bytes: number }): Uint8Array;
 
   /** Task events of the job (all jobs without), oldest first. */
   timeline(params: { jobId?: JobId }): TaskEvent[];

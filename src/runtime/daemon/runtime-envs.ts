@@ -20,37 +20,51 @@ export interface PreparedEnv {
 /** Characters of a failed tool's output that go into the error. */
 const outputLengthMax = 4_000;
 
+/** Where a job comes from. */
+export interface JobHome {
+  /** The driver's working directory, to which those of runtime envs are relative. */
+  readonly cwd: string;
+  /** Brings a directory of the driver's node here; null when this is that node. */
+  readonly fetch: ((path: string, excludes: readonly string[], timeoutMs: number) => Promise<string>) | null;
+}
+
 export class RuntimeEnvs {
   private readonly sessionDir: string;
-  private readonly defaultCwd: string;
   /** By hash of the package list; a failed one is removed, so that the next worker tries again. */
   private readonly installs = new Map<string, Promise<string>>();
   /** Process groups of running tools. */
   private readonly running = new Set<number>();
 
-  constructor(sessionDir: string, defaultCwd: string) {
+  constructor(sessionDir: string) {
     this.sessionDir = sessionDir;
-    this.defaultCwd = defaultCwd;
   }
 
-  /** At once where there is nothing to install. Throws (or rejects with) an Error whose message is for the user. */
-  prepare(spec: RuntimeEnvSpec | null): PreparedEnv | Promise<PreparedEnv> {
-    const cwd = this.workingDir(spec);
+  /** At once where there is nothing to install or to fetch. Throws (or rejects with) an Error whose message is for the user. */
+  prepare(spec: RuntimeEnvSpec | null, home: JobHome): PreparedEnv | Promise<PreparedEnv> {
+    const cwd = this.workingDir(spec, home);
     const envVars = spec?.envVars ?? {};
-    if (spec?.npm === undefined || spec.npm.length === 0) return { cwd, envVars, npmDir: null };
-    return this.install(spec.npm, spec.setupTimeoutMs ?? runtimeEnvTimeoutMs).then((npmDir) => ({ cwd, envVars, npmDir }));
+    const npmDir = this.packages(spec);
+    if (!(cwd instanceof Promise) && !(npmDir instanceof Promise)) return { cwd, envVars, npmDir };
+    return Promise.all([cwd, npmDir]).then(([cwd, npmDir]) => ({ cwd, envVars, npmDir }));
   }
 
   close(): void {
     for (const pid of this.running) killGroup(pid);
   }
 
-  private workingDir(spec: RuntimeEnvSpec | null): string {
-    if (spec?.workingDir === undefined) return this.defaultCwd;
-    const dir = resolve(this.defaultCwd, spec.workingDir);
-    if (!statSync(dir, { throwIfNoEntry: false })?.isDirectory())
+  /** On the driver's node the directory itself; elsewhere a copy of it. A driver's own directory is used where there is one of that name. */
+  private workingDir(spec: RuntimeEnvSpec | null, { cwd, fetch }: JobHome): string | Promise<string> {
+    if (spec?.workingDir === undefined) return fetch === null || isDirectory(cwd) ? cwd : this.sessionDir;
+    const dir = resolve(cwd, spec.workingDir);
+    if (fetch !== null) return fetch(dir, spec.excludes ?? [], spec.setupTimeoutMs ?? runtimeEnvTimeoutMs);
+    if (!isDirectory(dir))
       throw new Error(`Cannot use '${spec.workingDir}' as working directory as it is not a directory: ${dir}`);
     return dir;
+  }
+
+  private packages(spec: RuntimeEnvSpec | null): null | Promise<string> {
+    if (spec?.npm === undefined || spec.npm.length === 0) return null;
+    return this.install(spec.npm, spec.setupTimeoutMs ?? runtimeEnvTimeoutMs);
   }
 
   private install(packages: readonly string[], timeoutMs: number): Promise<string> {
@@ -108,4 +122,8 @@ export class RuntimeEnvs {
       });
     });
   }
+}
+
+function isDirectory(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
 }

@@ -12,7 +12,7 @@ import {
   workerConnectMs,
   workerHeapMb,
 } from "./config.ts";
-import { type PreparedEnv, RuntimeEnvs } from "./runtime-envs.ts";
+import { type JobHome, type PreparedEnv, RuntimeEnvs } from "./runtime-envs.ts";
 import type { LogSink } from "./worker-output.ts";
 import { WorkerProcess } from "./worker-process.ts";
 
@@ -22,6 +22,7 @@ export interface WorkerPoolHandlers {
   /** It had connected and ended. */
   ended(worker: WorkerProcess, exit: ProcessExit): void;
   sinkFor(jobId: JobId): LogSink;
+  homeOf(jobId: JobId): JobHome;
 }
 
 export class WorkerPool {
@@ -48,7 +49,7 @@ export class WorkerPool {
     this.entry = entry;
     this.socketPath = socketPath;
     this.handlers = handlers;
-    this.envs = new RuntimeEnvs(config.sessionDir, config.driverCwd);
+    this.envs = new RuntimeEnvs(config.sessionDir);
     this.baseEnv = workerEnvironment(process.env);
     this.heapMb = workerHeapMb(config.resources.CPU ?? 1);
   }
@@ -58,7 +59,7 @@ export class WorkerPool {
       this.handlers.startFailed(token, true, error instanceof Error ? error.message : String(error));
     let prepared: PreparedEnv | Promise<PreparedEnv>;
     try {
-      prepared = this.envs.prepare(runtimeEnv);
+      prepared = this.envs.prepare(runtimeEnv, this.handlers.homeOf(jobId));
     } catch (error) {
       setImmediate(failed, error); // never an answer inside the question
       return;

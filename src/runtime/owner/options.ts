@@ -87,6 +87,9 @@ export function checkRuntimeEnv(env: RuntimeEnv): void {
   if (env.npm !== undefined && !(Array.isArray(env.npm) && env.npm.every((name) => typeof name === "string"))) {
     throw new TypeError("Cannot use option 'runtimeEnv.npm': expected a list of package names");
   }
+  if (env.excludes !== undefined && !(Array.isArray(env.excludes) && env.excludes.every((glob) => typeof glob === "string"))) {
+    throw new TypeError("Cannot use option 'runtimeEnv.excludes': expected a list of patterns");
+  }
   for (const [name, value] of Object.entries(env.envVars ?? {})) {
     if (typeof value !== "string")
       throw new TypeError(`Cannot use ${String(value)} as environment variable '${name}': expected a string`);
