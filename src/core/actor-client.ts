@@ -13,9 +13,10 @@ import type { TaskRecord } from "./task-record.ts";
 
 /**
  * resolving: the head has not answered yet, or a connection is to be made again · connecting: alive, connection being made · connected: calls flow ·
- * broken: the connection ended and the head has not said more · restarting · dead.
+ * ending: the actor's process is said to end, what it has sent may still arrive · broken: the connection ended and the head has not said
+ * more · restarting · dead.
  */
-export type ClientState = "resolving" | "connecting" | "connected" | "broken" | "restarting" | "dead";
+export type ClientState = "resolving" | "connecting" | "connected" | "ending" | "broken" | "restarting" | "dead";
 
 export interface ActorClientState {
   readonly actorId: ActorId;
@@ -41,6 +42,8 @@ export type ActorClientEvent =
   | { readonly kind: "settled" }
   | { readonly kind: "view"; readonly view: ActorView }
   | { readonly kind: "connected"; readonly workerId: WorkerId }
+  /** The process ends or has ended: nothing more is sent to it. `disconnected` follows when all it has sent has arrived. */
+  | { readonly kind: "ending"; readonly workerId: WorkerId }
   | { readonly kind: "disconnected"; readonly workerId: WorkerId }
   /** The connection broke a while ago and nobody reports an end of the actor's process: it lives. A view is to follow, to connect again. */
   | { readonly kind: "outlived"; readonly workerId: WorkerId }
@@ -79,6 +82,9 @@ export function step(client: ActorClientState, event: ActorClientEvent): void {
       return viewed(client, event.view);
     case "connected":
       return connected(client, event.workerId);
+    case "ending":
+      if (client.state === "connected" && client.view?.workerId === event.workerId) client.state = "ending";
+      return;
     case "disconnected":
       return disconnected(client, event.workerId);
     case "outlived":
@@ -138,8 +144,9 @@ function viewed(client: ActorClientState, view: ActorView): void {
   if (view.state === "RESTARTING") return becomeRestarting(client);
   if (view.state !== "ALIVE") return;
   const newLife = view.incarnation > client.incarnation;
-  if (client.state === "connected" && newLife) disconnected(client, (known as ActorView).workerId as WorkerId);
-  if (client.state === "broken" && !newLife) return; // still the word from before the break
+  if ((client.state === "connected" || client.state === "ending") && newLife)
+    disconnected(client, (known as ActorView).workerId as WorkerId);
+  if ((client.state === "broken" || client.state === "ending") && !newLife) return; // still the word from before the break
   if (client.state === "broken") becomeRestarting(client);
   if (client.state === "connecting" || client.state === "connected") return;
   client.state = "connecting";
@@ -154,7 +161,7 @@ function connected(client: ActorClientState, workerId: WorkerId): void {
 }
 
 function disconnected(client: ActorClientState, workerId: WorkerId): void {
-  if (client.state !== "connected" && client.state !== "connecting") return;
+  if (client.state !== "connected" && client.state !== "connecting" && client.state !== "ending") return;
   if (client.view?.workerId !== workerId) return;
   client.incarnation = client.view.incarnation;
   client.state = "broken";
@@ -170,7 +177,7 @@ function outlived(client: ActorClientState, workerId: WorkerId): void {
 }
 
 function becomeRestarting(client: ActorClientState): void {
-  if (client.state === "connected" || client.state === "connecting")
+  if (client.state === "connected" || client.state === "connecting" || client.state === "ending")
     disconnected(client, (client.view as ActorView).workerId as WorkerId);
   if (client.inFlight.size > 0) client.parked.push(...client.inFlight);
   client.inFlight.clear();

@@ -1,7 +1,10 @@
 /** A process ends, or is slow to be heard of, between the end of a task and the arrival of its reply. */
+import { subscribe, unsubscribe } from "node:diagnostics_channel";
+import type { Socket } from "node:net";
 import * as shoal from "shoal";
 import { describe, expect, test } from "vitest";
 import { newTally, type Tally } from "../support/board.ts";
+import { isRunning } from "../support/processes.ts";
 import { useSession } from "../support/session.ts";
 import { segmentFiles } from "../support/store-use.ts";
 import { rejection, waitFor } from "../support/wait-for.ts";
@@ -67,5 +70,80 @@ describe("A result that waits for the owner of an argument's ref to answer", () 
     }
     const [inner] = await shoal.get(result);
     expect(await shoal.get(inner)).toBe("inner");
+  });
+});
+
+describe("A reply that arrives after the report that its process has ended", () => {
+  const dialled: Socket[] = [];
+  const note = (message: unknown) => dialled.push((message as { socket: Socket }).socket);
+
+  /** Calls `connect`, and returns the one connection that was made for it. */
+  async function connectionOf(connect: () => Promise<unknown>): Promise<Socket> {
+    subscribe("net.client.socket", note);
+    dialled.length = 0;
+    await connect();
+    unsubscribe("net.client.socket", note);
+    expect(dialled.length).toBe(1);
+    return dialled[0];
+  }
+
+  test("is the result of its task, which may not run twice", async () => {
+    const leave = shoal.remote(
+      () => {
+        setTimeout(() => process.kill(process.pid, "SIGKILL"), 20); // the reply is written then
+        return process.pid;
+      },
+      { numCpus: 2, maxRetries: 0 },
+    );
+    const pidOf = shoal.remote(() => process.pid, { numCpus: 2, maxRetries: 0, runtimeEnv: { envVars: { OWN: "process" } } });
+    let pid = 0;
+    const socket = await connectionOf(async () => {
+      pid = await shoal.get(pidOf.remote());
+    });
+    socket.pause(); // as if the daemon's word were faster
+    const ref = leave.options({ runtimeEnv: { envVars: { OWN: "process" } } }).remote();
+    await waitFor("the worker to end", () => !isRunning(pid));
+    await waitFor("the daemon to notice", async () => (await shoal.availableResources()).CPU === 2);
+    socket.resume();
+    expect(await shoal.get(ref)).toBe(pid);
+  });
+
+  test("is the result of its call of an actor", async () => {
+    class Leaving {
+      pid(): number {
+        return process.pid;
+      }
+      leave(): string {
+        setTimeout(() => process.kill(process.pid, "SIGKILL"), 20);
+        return "left";
+      }
+    }
+    const leaving = shoal.remote(Leaving, { name: "leaving" }).remote();
+    let pid = 0;
+    const socket = await connectionOf(async () => {
+      pid = await shoal.get(leaving.pid.remote());
+    });
+    socket.pause();
+    const ref = leaving.leave.remote();
+    await waitFor("the actor's process to end", () => !isRunning(pid));
+    expect(await waitFor("the head to notice", () => shoal.getActor("leaving").then(() => null, String))).toMatch(
+      /named 'leaving'/,
+    );
+    const after = leaving.pid.remote();
+    socket.resume();
+    expect(await shoal.get(ref)).toBe("left");
+    expect(await rejection(shoal.get(after))).toBeInstanceOf(shoal.ActorDiedError);
+  });
+
+  test("is waited for no longer than a moment", async () => {
+    const end = shoal.remote((now: boolean) => now && process.kill(process.pid, "SIGKILL"), {
+      numCpus: 2,
+      maxRetries: 0,
+      runtimeEnv: { envVars: { OWN: "other process" } },
+    });
+    const socket = await connectionOf(() => shoal.get(end.remote(false)));
+    socket.pause();
+    expect(await rejection(shoal.get(end.remote(true)))).toBeInstanceOf(shoal.WorkerCrashedError);
+    socket.resume();
   });
 });

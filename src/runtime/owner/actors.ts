@@ -32,7 +32,7 @@ import { captureArgs, wireArgs } from "./arguments.ts";
 import { ObjectRef } from "./object-ref.ts";
 import { resourcesOf, schedulingSpec } from "./options.ts";
 import { retryNames } from "./remote-function.ts";
-import type { Runtime } from "./runtime.ts";
+import { lastWordsMs, type Runtime } from "./runtime.ts";
 import { currentTask } from "./task-context.ts";
 
 interface Client {
@@ -42,6 +42,8 @@ interface Client {
   remoteId: ActorId;
   /** Why it could never be created, when that is known here. */
   refusal: Error | null;
+  /** Words of the head that wait until all has arrived that the actor's process sent. */
+  readonly later: ActorView[];
   /** The process calls were last sent to. */
   sentTo: WorkerId | null;
   /** Calls that run again after a restart, collected to keep their order. */
@@ -52,6 +54,7 @@ interface Client {
 /** Milliseconds from a broken connection to the next, within which the end of a process is reported. */
 const brokenMs = 2_000;
 
+const isAttached = ({ state }: ActorClientState): boolean => state === "connected" || state === "ending";
 const isBroken = ({ state }: Client, peer: WorkerId): boolean => state.state === "broken" && state.view?.workerId === peer;
 
 export class Actors {
@@ -178,6 +181,7 @@ export class Actors {
       remoteId: actorId,
       refusal: null,
       retrying: [],
+      later: [],
       sentTo: null,
       definitions: new Map(),
     };
@@ -391,13 +395,41 @@ export class Actors {
     stepOwnership(this.runtime.ownership, { kind: "fail", task, error: this.runtime.encodeError(error) });
   }
 
+  /**
+   * Word of the head. That a life has ended can overtake what the actor's process sent last, on another connection: it waits until that is
+   * closed, so that every call that was answered is.
+   */
   viewed(view: ActorView): void {
-    for (const client of this.byRemoteId.get(view.actorId) ?? []) this.apply(client, { kind: "view", view });
+    for (const client of this.byRemoteId.get(view.actorId) ?? []) {
+      const { state } = client;
+      const worker = state.view?.workerId ?? null;
+      const endsLife = view.state !== "ALIVE" || view.incarnation > state.incarnation;
+      if (client.later.length > 0) client.later.push(view);
+      else if (worker === null || !endsLife || !isAttached(state) || this.runtime.peers.existing(worker) === undefined)
+        this.apply(client, { kind: "view", view });
+      else {
+        client.later.push(view);
+        this.apply(client, { kind: "ending", workerId: worker });
+        setTimeout(() => {
+          if (client.later.includes(view) && this.runtime.ended === null) this.workerDied(worker);
+          this.runtime.drain();
+        }, lastWordsMs).unref();
+      }
+    }
+  }
+
+  /** An actor's process has ended, what it sent may still arrive. */
+  workerEnding(workerId: WorkerId): void {
+    for (const client of this.clients.values()) {
+      if (client.state.view?.workerId === workerId) this.apply(client, { kind: "ending", workerId });
+    }
   }
 
   workerDied(workerId: WorkerId): void {
     for (const client of this.clients.values()) {
-      if (client.state.view?.workerId === workerId) this.apply(client, { kind: "disconnected", workerId });
+      if (client.state.view?.workerId !== workerId) continue;
+      this.apply(client, { kind: "disconnected", workerId });
+      for (const view of client.later.splice(0)) this.apply(client, { kind: "view", view });
     }
   }
 

@@ -15,7 +15,7 @@ import { ObjectStore, segmentName } from "../../objects/index.ts";
 import type { Location } from "../../objects/types.ts";
 import { flatten } from "../../values/index.ts";
 import { Kind, protocolVersion } from "../../wire/index.ts";
-import type { FromDaemon, PeerMessage, RuntimeEnvSpec, WelcomeInfo, WireRef } from "../../wire/messages.ts";
+import type { FromDaemon, PeerMessage, ProcessExit, RuntimeEnvSpec, WelcomeInfo, WireRef } from "../../wire/messages.ts";
 import type { Link } from "../transport/link.ts";
 import { Actors } from "./actors.ts";
 import { Borrows } from "./borrows.ts";
@@ -33,6 +33,9 @@ import { ValueCodec } from "./value-codec.ts";
 
 /** Bytes of an error with all it holds; a larger one arrives as its message and stack alone. Errors ride in messages, never in the store. */
 const errorBytesMax = 4 * 1024 * 1024;
+
+/** Milliseconds for which the connection to a process that has ended may stay open: another holder of the socket keeps it so. */
+export const lastWordsMs = 1_000;
 
 export interface RuntimeConfig {
   readonly role: "driver" | "worker";
@@ -90,6 +93,8 @@ export class Runtime {
   private storeInstance: ObjectStore | null = null;
   private draining = false;
   private waits = 0;
+  /** Processes that have ended while what they sent may still be on its way to us. */
+  private readonly leaving = new Map<WorkerId, { readonly exit: ProcessExit; readonly timer: NodeJS.Timeout }>();
 
   constructor(config: RuntimeConfig) {
     this.config = config;
@@ -388,9 +393,7 @@ export class Runtime {
         this.tasks.recalled(message[1]);
         break;
       case Kind.WorkerDied:
-        this.tasks.workerDied(message[1], message[2]);
-        this.actors.workerDied(message[1]);
-        this.borrows.ownerDied(message[1]);
+        this.workerDied(message[1], message[2]);
         break;
       case Kind.ActorState:
         this.actors.viewed(message[1]);
@@ -408,8 +411,33 @@ export class Runtime {
     this.drain();
   }
 
+  /**
+   * The daemon reports the end of a process. The report can overtake what the process sent us last, on another connection: until that is
+   * closed (it is then read to its end) what it had under way may still be answered.
+   */
+  private workerDied(workerId: WorkerId, exit: ProcessExit): void {
+    if (this.peers.existing(workerId) === undefined) return this.workerOver(workerId, exit);
+    this.tasks.workerEnding(workerId);
+    this.actors.workerEnding(workerId);
+    const timer = setTimeout(() => {
+      this.workerOver(workerId, exit);
+      this.drain();
+    }, lastWordsMs);
+    this.leaving.set(workerId, { exit, timer });
+  }
+
+  private workerOver(workerId: WorkerId, exit: ProcessExit): void {
+    clearTimeout(this.leaving.get(workerId)?.timer);
+    this.leaving.delete(workerId);
+    this.tasks.workerDied(workerId, exit);
+    this.actors.workerDied(workerId);
+    this.borrows.ownerDied(workerId);
+  }
+
   private peerGone(peer: WorkerId): void {
     if (this.ended !== null) return;
+    const left = this.leaving.get(peer);
+    if (left !== undefined) this.workerOver(peer, left.exit);
     this.tasks.peerGone(peer);
     this.actors.peerGone(peer);
     this.borrows.peerGone(peer);
@@ -440,6 +468,7 @@ export class Runtime {
       if (record.state === "pending") stepOwnership(this.ownership, { kind: "failObject", record, error: bytes });
     this.ended = error; // before draining: what is freed now goes with the session's directory
     this.drain();
+    for (const { timer } of this.leaving.values()) clearTimeout(timer);
     this.tasks.close();
     this.peers.close();
     this.daemon.close();

@@ -285,7 +285,12 @@ export class Tasks {
     if (leases?.size === 0) this.leasesByWorker.delete(lease.workerId);
   }
 
-  /** The daemon reports the end of a worker process of this node. */
+  /** A worker process has ended, what it sent may still arrive: nothing more is pushed to it. */
+  workerEnding(workerId: WorkerId): void {
+    for (const lease of [...(this.leasesByWorker.get(workerId) ?? [])]) this.step({ kind: "recall", leaseId: lease.leaseId });
+  }
+
+  /** The end of a worker process: nothing more comes from it. */
   workerDied(workerId: WorkerId, exit: ProcessExit): void {
     const leases = this.leasesByWorker.get(workerId);
     if (leases === undefined) return;
