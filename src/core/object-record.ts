@@ -28,6 +28,11 @@ export interface ObjectRecord {
   /** The inline value, or the serialized error when failed. */
   value: WireValue;
   location: Location | null;
+  /**
+   * Owner only: copies that other nodes made of the bytes at `location`. Added by `copyMade`; removed with the data, when a node dies, and when one takes the
+   * place of a lost original.
+   */
+  copies: Location[] | null;
   /** ObjectRefs in this process, plus holds by values that contain the ref. Added by `hold`, removed by `drop`. */
   localRefs: number;
   /** Unfinished tasks of ours that take it as an argument or carry its ref. */
@@ -57,6 +62,7 @@ export function newObjectRecord(index: ObjectIndex, foreign: Foreign | null): Ob
     state: "pending",
     value: undefined,
     location: null,
+    copies: null,
     localRefs: 0,
     taskUses: 0,
     lineageUses: 0,

@@ -1,5 +1,5 @@
 /** What goes into the ownership machine and what comes out. */
-import type { ActorId, WorkerId } from "../base/ids.ts";
+import type { ActorId, ObjectIndex, WorkerId } from "../base/ids.ts";
 import type { Location } from "../objects/types.ts";
 import type { WireValue } from "../wire/messages.ts";
 import type { ObjectRecord } from "./object-record.ts";
@@ -70,6 +70,14 @@ export type OwnershipEvent =
       readonly location: Location | null;
     }
   | { readonly kind: "lost"; readonly record: ObjectRecord; readonly name: string; readonly error: (why: string) => Uint8Array }
+  /** A node has made a copy of a stored object of ours. */
+  | { readonly kind: "copyMade"; readonly index: ObjectIndex; readonly copy: Location }
+  /** A node is dead, and with it the bytes on it. `error` is what getting an object throws that cannot be made again. */
+  | {
+      readonly kind: "nodeLost";
+      readonly isThere: (location: Location) => boolean;
+      readonly error: (record: ObjectRecord, why: string) => Uint8Array;
+    }
   | { readonly kind: "ownerLost"; readonly record: ObjectRecord; readonly error: Uint8Array }
   | { readonly kind: "borrowerAdded"; readonly record: ObjectRecord; readonly borrower: WorkerId }
   | { readonly kind: "borrowerRemoved"; readonly record: ObjectRecord; readonly borrower: WorkerId; readonly all: boolean };
@@ -79,6 +87,7 @@ export type OwnershipEffect =
   | { readonly kind: "enqueue"; readonly task: TaskRecord }
   /** Wake `record.waiters`. */
   | { readonly kind: "settled"; readonly record: ObjectRecord }
+  /** Give back the bytes, wherever they are: the original, or a copy. */
   | { readonly kind: "free"; readonly location: Location }
   /** Register with the owner / end the registration. */
   | { readonly kind: "borrow"; readonly record: ObjectRecord }

@@ -9,6 +9,7 @@
  */
 import { assert } from "../base/assert.ts";
 import type { ObjectIndex, WorkerId } from "../base/ids.ts";
+import { isSameObject } from "../objects/segment-name.ts";
 import type { Location } from "../objects/types.ts";
 import type { WireValue } from "../wire/messages.ts";
 import { newObjectRecord, type ObjectRecord } from "./object-record.ts";
@@ -110,6 +111,10 @@ export function step(state: OwnershipState, event: OwnershipEvent): void {
       return resolveBorrowed(state, event.record, event.outcome, event.value, event.location);
     case "lost":
       return lost(state, event.record, event.name, event.error);
+    case "copyMade":
+      return copyMade(state, event.index, event.copy);
+    case "nodeLost":
+      return nodeLost(state, event.isThere, event.error);
     case "ownerLost":
       return ownerLost(state, event.record, event.error);
     case "borrowerAdded":
@@ -184,6 +189,8 @@ function releaseData(state: OwnershipState, record: ObjectRecord): void {
     if (record.foreign === null) state.effects.push({ kind: "free", location: record.location });
     record.location = null;
   }
+  for (const copy of record.copies ?? []) state.effects.push({ kind: "free", location: copy });
+  record.copies = null;
   const contains = record.contains;
   record.contains = null;
   if (contains !== null) for (const inner of contains) dropLocal(state, inner);
@@ -512,23 +519,85 @@ function ownerLost(state: OwnershipState, record: ObjectRecord, error: Uint8Arra
   }
 }
 
-// ---------------------------------------------------------------- lineage
+// ---------------------------------------------------------------- copies and lineage
+
+/** A copy of what is stored now is kept, to be freed with it; any other is freed at once. */
+function copyMade(state: OwnershipState, index: ObjectIndex, copy: Location): void {
+  const record = state.owned.get(index);
+  if (record === undefined || record.location === null || !isSameObject(copy, record.location)) {
+    state.effects.push({ kind: "free", location: copy });
+    return;
+  }
+  if (record.location.name === copy.name || record.copies?.some((known) => known.name === copy.name)) return;
+  record.copies ??= [];
+  record.copies.push(copy);
+}
+
+/** Goes on with a copy if there is one. */
+function moveToCopy(record: ObjectRecord): boolean {
+  const copy = record.copies?.shift();
+  if (copy === undefined) return false;
+  record.location = copy;
+  return true;
+}
 
 /**
- * The stored bytes named `name` cannot be found. Ours: run the task again if there is one, with whatever arguments must be made again first.
- * Borrowed: tell the owner and ask again. `error` is what getting it throws when neither can be done.
+ * The stored bytes named `name` cannot be found. Ours: go on with a copy, or run the task again if there is one, with whatever arguments must be made
+ * again first. Borrowed: tell the owner and ask again. `error` is what getting it throws when neither can be done.
  */
 function lost(state: OwnershipState, record: ObjectRecord, name: string, error: (why: string) => Uint8Array): void {
   if (record.state !== "stored" || record.location?.name !== name) return;
   if (record.foreign !== null) {
-    record.location = null;
-    record.state = "pending";
+    forgetLocation(record);
     record.requested = true;
     state.effects.push({ kind: "reportLost", record, name });
     return;
   }
+  const { location } = record;
+  if (moveToCopy(record)) {
+    state.effects.push({ kind: "free", location }); // it may be there all the same, out of reach of who reported it
+    return;
+  }
   releaseData(state, record); // made again, it has refs of its own
   remake(state, record, error);
+}
+
+/** A borrowed object is asked for again when somebody wants it. */
+function forgetLocation(record: ObjectRecord): void {
+  record.location = null;
+  record.state = "pending";
+}
+
+/**
+ * What was stored on a dead node goes on with a copy elsewhere, or is made again. All records are told before the first task runs again: its
+ * arguments may be lost, too.
+ */
+function nodeLost(
+  state: OwnershipState,
+  isThere: (location: Location) => boolean,
+  error: (record: ObjectRecord, why: string) => Uint8Array,
+): void {
+  const gone: ObjectRecord[] = [];
+  for (const record of state.owned.values()) {
+    if (record.copies?.some(isThere)) record.copies = record.copies.filter((copy) => !isThere(copy));
+    if (record.state !== "stored" || !isThere(record.location as Location) || moveToCopy(record)) continue;
+    gone.push(record);
+  }
+  for (const record of state.borrowed.values())
+    if (record.state === "stored" && isThere(record.location as Location)) {
+      forgetLocation(record);
+      if (record.dependents !== null || record.waiters !== null) want(state, record);
+    }
+  for (const record of gone) {
+    record.state = "released";
+    record.localRefs++; // dropping what one contains must not remove another of them on the way
+  }
+  for (const record of gone) {
+    record.location = null; // nothing is there to be freed
+    releaseData(state, record);
+  }
+  for (const record of gone) if (record.state === "released") remake(state, record, (why) => error(record, why));
+  for (const record of gone) dropLocal(state, record);
 }
 
 function remake(state: OwnershipState, record: ObjectRecord, error: (why: string) => Uint8Array): void {

@@ -2,7 +2,7 @@ import { readdirSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { objectBytesMax, slabObjectBytesMax } from "./limits.ts";
 import { type ObjectSource, ObjectStore } from "./object-store.ts";
-import { SegmentMissing } from "./private-views.ts";
+import { SegmentMissing } from "./open-segment.ts";
 import { StoreManager } from "./store-manager.ts";
 import { bytesOnDevice, collectUntil, makeStoreDirs, type StoreDirs, segmentsIn } from "./testing/store-dirs.ts";
 import type { Location } from "./types.ts";

@@ -8,15 +8,16 @@
  * Not for ownership: when an object may be freed is the runtime's business, and freeing too early is a bug there, although it shows
  * here as SegmentMissing and never as another object's bytes.
  */
-import { openSync, statSync } from "node:fs";
+import { closeSync, openSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { OutOfDiskError } from "../base/errors.ts";
 import { Accounting } from "./accounting.ts";
 import { objectBytesMax, pressureFraction, pressureIntervalMs, slabBytes } from "./limits.ts";
 import { type Mapping, native, roundUp } from "./native.ts";
+import { checkLocation, type OpenSegment, openLocked, SegmentMissing, segmentExists } from "./open-segment.ts";
 import { PrivateViews } from "./private-views.ts";
 import { endDeadSegment, freeSegment, reclaimWarm, type StoreFiles, unlinkIfThere } from "./segment-files.ts";
-import { deadPrefix, parseSegmentName, segmentName, temporaryPrefix } from "./segment-name.ts";
+import { deadPrefix, isSlabName, parseSegmentName, segmentName, temporaryPrefix } from "./segment-name.ts";
 import { type ObjectWriter, SegmentWriter } from "./segment-writer.ts";
 import { Slabs } from "./slabs.ts";
 import type { Location } from "./types.ts";
@@ -89,7 +90,7 @@ export class ObjectStore {
       return writer.seal();
     } catch (error) {
       writer.abort();
-      if (writer.place === "disk") throw this.#diskError(source.bytes, error);
+      if (writer.place === "disk") throw this.diskError(source.bytes, error);
       if (!isFull(error)) throw error;
     }
     const onDisk = this.#createOnDisk(segmentName(owner, index, attempt, this.#selfId), source.bytes, false);
@@ -98,7 +99,7 @@ export class ObjectStore {
       return onDisk.seal();
     } catch (error) {
       onDisk.abort();
-      throw this.#diskError(source.bytes, error);
+      throw this.diskError(source.bytes, error);
     }
   }
 
@@ -108,6 +109,36 @@ export class ObjectStore {
    */
   create(owner: string, index: number, attempt: number, bytes: number): ObjectWriter {
     return this.#create(owner, index, attempt, bytes, true);
+  }
+
+  /**
+   * Makes the file of a copy of another node's object, at `copy`, to be written with `write`, which throws ENOSPC where the file system has no room; `onDisk`
+   * after it did so in memory. Returns owned: `seal` or `abort` it. Throws OutOfDiskError.
+   */
+  createCopy(copy: Location, onDisk: boolean): ObjectWriter {
+    checkLocation(copy);
+    const inMemory = onDisk ? undefined : this.#createInMemory(copy.name, copy.bytes, false);
+    return inMemory ?? this.#createOnDisk(copy.name, copy.bytes, false);
+  }
+
+  /** Whether the segment of `location` is on this node, in memory or on disk. */
+  has(location: Location): boolean {
+    return segmentExists(this.#files, location.name);
+  }
+
+  /** Opens the object for reading it in pieces. Returns owned. Throws SegmentMissing. */
+  open(location: Location): OpenSegment {
+    checkLocation(location);
+    const { fd, size } = openLocked(this.#files, location);
+    let open = true;
+    const close = (): void => {
+      if (open) closeSync(fd);
+      open = false;
+      this.#endDead(location.name);
+    };
+    if (size >= location.offset + location.bytes) return { fd, offset: location.offset, bytes: location.bytes, close };
+    close();
+    throw new SegmentMissing(location, `it ends at byte ${size}`);
   }
 
   /**
@@ -130,7 +161,7 @@ export class ObjectStore {
   free(location: Location): void {
     if (this.#closed || this.#slabs.free(location)) return;
     const parsed = parseSegmentName(location.name);
-    if (parsed === undefined || location.name.startsWith(`${parsed.owner}.slab`)) return;
+    if (parsed === undefined || isSlabName(location.name)) return;
     const freed = freeSegment(this.#files, location.name, parsed.writer);
     if (parsed.writer === this.#selfId) this.#pool.freed(location.name, freed);
   }
@@ -254,7 +285,7 @@ export class ObjectStore {
       writer.createFile(reserve);
       return writer;
     } catch (error) {
-      throw this.#diskError(bytes, error);
+      throw this.diskError(bytes, error);
     }
   }
 
@@ -277,7 +308,8 @@ export class ObjectStore {
     return { mapping, fd };
   }
 
-  #diskError(bytes: number, cause: unknown): unknown {
+  /** `cause` as what `put` throws when neither memory nor disk has room, if that is what it says. */
+  diskError(bytes: number, cause: unknown): unknown {
     if (!isFull(cause)) return cause;
     const path = this.#files.spillDir;
     return new OutOfDiskError(

@@ -8,27 +8,13 @@
  *
  * All views of one file in one process are made through one descriptor and so share one lock: the kernel looks through a file's locks
  * one by one, which would make the thousandth view a thousand times dearer than the first.
- *
- * Between finding a file and locking it, it may have been spilled, freed or reused. So after locking the name is looked up again: if
- * it is no longer the same file, the search starts over, memory first, then disk, the only direction in which files move.
  */
-import { closeSync, fstatSync, futimesSync, openSync, readSync, statSync } from "node:fs";
-import { join } from "node:path";
-import { objectBytesMax, readTriesMax, viewedFilesOpenMax, viewsMax } from "./limits.ts";
+import { closeSync, fstatSync, futimesSync, readSync } from "node:fs";
+import { viewedFilesOpenMax, viewsMax } from "./limits.ts";
 import { type Mapping, native } from "./native.ts";
-import { type StoreFiles, unlessMissing } from "./segment-files.ts";
-import { parseSegmentName } from "./segment-name.ts";
+import { checkLocation, openLocked, SegmentMissing } from "./open-segment.ts";
+import type { StoreFiles } from "./segment-files.ts";
 import type { Location } from "./types.ts";
-
-/** The object's bytes are in no file: freed, or lost with its owner. The runtime rebuilds it or reports it lost. */
-export class SegmentMissing extends Error {
-  override readonly name = "SegmentMissing";
-  readonly location: Location;
-  constructor(location: Location, reason: string) {
-    super(`Cannot read segment '${location.name}': ${reason}`);
-    this.location = location;
-  }
-}
 
 /** Unmaps a view's memory once its ArrayBuffer is collected. Belongs to the process, because arrays outlive the store they came from. */
 const collected = new FinalizationRegistry<() => void>((unmap) => unmap());
@@ -69,7 +55,7 @@ export class PrivateViews {
 
   /** Maps the object. Throws SegmentMissing. */
   view(location: Location): Uint8Array {
-    check(location);
+    checkLocation(location);
     const viewed = this.#find(location);
     try {
       if (viewed.size < location.offset + location.bytes) throw new SegmentMissing(location, `it ends at byte ${viewed.size}`);
@@ -110,7 +96,7 @@ export class PrivateViews {
       if (now - known.usedAtMs > accessTimeSlackMs) renewAccessTime(known, now);
       return known;
     }
-    const { fd, size } = this.#openLocked(location);
+    const { fd, size } = openLocked(this.#files, location);
     const viewed = known ?? { name: location.name, fd, size, views: 0, usedAtMs: 0 };
     viewed.fd = fd;
     this.#viewed.set(viewed.name, viewed);
@@ -118,28 +104,6 @@ export class PrivateViews {
     if (this.#open.size > viewedFilesOpenMax) this.#closeFile(this.#open.values().next().value!);
     renewAccessTime(viewed, now);
     return viewed;
-  }
-
-  #openLocked(location: Location): { fd: number; size: number } {
-    for (let tries = 0; tries < readTriesMax; tries++) {
-      for (const dir of [this.#files.shmDir, this.#files.spillDir]) {
-        const path = join(dir, location.name);
-        const fd = unlessMissing(() => openSync(path, "r"));
-        if (fd === undefined) continue;
-        try {
-          native().lockShared(fd);
-          const { ino, size } = fstatSync(fd);
-          if (statSync(path, { throwIfNoEntry: false })?.ino === ino) return { fd, size };
-        } catch (error) {
-          closeSync(fd);
-          throw error;
-        }
-        closeSync(fd); // moved before it was locked: look again
-        break;
-      }
-      if (!exists(this.#files, location.name)) break;
-    }
-    throw new SegmentMissing(location, "it is neither in shared memory nor on disk");
   }
 
   #forget(viewed: Viewed): void {
@@ -176,19 +140,4 @@ function copyOf(fd: number, location: Location): Uint8Array {
   for (let done = 0; done < bytes.length; )
     done += readSync(fd, bytes, done, Math.min(bytes.length - done, 2 ** 30), location.offset + done);
   return bytes;
-}
-
-function exists(files: StoreFiles, name: string): boolean {
-  return [files.shmDir, files.spillDir].some((dir) => statSync(join(dir, name), { throwIfNoEntry: false }) !== undefined);
-}
-
-/** A location comes from other processes: a bad one finds nothing, it never maps outside a file. */
-function check(location: Location): void {
-  const { name, offset, bytes } = location;
-  if (parseSegmentName(name) === undefined) throw new SegmentMissing(location, "that is not a segment's name");
-  if (!Number.isSafeInteger(offset) || offset < 0 || offset % native().pageBytes !== 0) {
-    throw new SegmentMissing(location, `offset ${offset} is not a whole page`);
-  }
-  if (!Number.isSafeInteger(bytes) || bytes < 0 || bytes > objectBytesMax)
-    throw new SegmentMissing(location, `${bytes} is not a size`);
 }

@@ -8,6 +8,7 @@
 import { mkdirSync, readdirSync, rmdirSync, rmSync, statSync } from "node:fs";
 import { readdir, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { type NodeKey, nodeKeyOf } from "../base/ids.ts";
 import { Accounting, accountingFileName } from "./accounting.ts";
 import { deadProcessesMax, spillTargetFraction, warmIdleMs } from "./limits.ts";
 import {
@@ -100,15 +101,24 @@ export class StoreManager {
     return reclaimWarm(this.#files, bytes);
   }
 
-  /** Removes every object of an owner that is gone. Views of them stay valid. */
+  /** Removes every object of an owner that is gone, whoever wrote it, copies included. Views of them stay valid. */
   onOwnerDied(ownerId: string): void {
+    this.#removeObjects((owner) => owner === ownerId);
+  }
+
+  /** Removes every object whose owner was on a node that is gone. */
+  onNodeDied(node: NodeKey): void {
+    this.#removeObjects((owner) => nodeKeyOf(owner) === node);
+  }
+
+  #removeObjects(isGone: (owner: string) => boolean): void {
     const { shmDir, spillDir } = this.#files;
-    for (const name of readdirSync(shmDir)) {
-      if (parseSegmentName(name)?.owner === ownerId) freeSegment(this.#files, name, undefined);
-    }
-    for (const name of readdirSync(spillDir)) {
-      if (parseSegmentName(name)?.owner === ownerId) unlinkIfThere(join(spillDir, name));
-    }
+    const concerned = (name: string): boolean => {
+      const owner = parseSegmentName(name)?.owner;
+      return owner !== undefined && isGone(owner);
+    };
+    for (const name of readdirSync(shmDir)) if (concerned(name)) freeSegment(this.#files, name, undefined);
+    for (const name of readdirSync(spillDir)) if (concerned(name)) unlinkIfThere(join(spillDir, name));
   }
 
   /** Removes what a process that is gone was writing or kept warm, and corrects the accounting. Objects it wrote for other owners stay. */
