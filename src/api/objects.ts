@@ -48,7 +48,8 @@ export function get(refs: ObjectRef<any> | readonly ObjectRef<any>[], options?: 
 
 /**
  * Waits until `numReturns` (default 1) of the refs are ready or `timeoutMs` has passed. Returns the ready ones, at most `numReturns`, and the rest, both
- * in the order given. Rejects with TypeError or RangeError on duplicates, a bad `numReturns` or a negative timeout.
+ * in the order given. A ref is ready when `get` would not wait: the value is on this node, and those that are not are fetched; with `fetchLocal: false` when it
+ * is made, wherever it is. Rejects with TypeError or RangeError on duplicates, a bad `numReturns` or a negative timeout.
  *
  * @example
  * const [ready, pending] = await shoal.wait(refs, { numReturns: 1, timeoutMs: 1000 });
@@ -75,7 +76,7 @@ export async function wait<R extends ObjectRef<any>>(
   const runtime = runtimeNow();
   const records = recordsOf(refs, runtime, "wait for");
   if (hasDuplicates(records)) throw new TypeError("Cannot wait for refs that contain one object twice");
-  const isReady = await runtime.objects.wait(records, numReturns, options.timeoutMs);
+  const isReady = await runtime.objects.wait(records, numReturns, options.timeoutMs, options.fetchLocal ?? true);
   const ready: R[] = [];
   const pending: R[] = [];
   for (let i = 0; i < refs.length; i++) (isReady[i] && ready.length < numReturns ? ready : pending).push(refs[i]);

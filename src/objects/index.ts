@@ -1,8 +1,8 @@
 /** Shared-memory objects of one node: the store each process opens, and the daemon's part of it. */
 export { type ObjectSource, ObjectStore, type ObjectStoreOptions, type ObjectStoreStats } from "./object-store.ts";
-export { type OpenSegment, SegmentMissing } from "./open-segment.ts";
-export type { ObjectWriter } from "./segment-writer.ts";
+export { checkedLocation, type OpenSegment, SegmentMissing } from "./open-segment.ts";
 export { copyLocation, holderOf, isSameObject, segmentName } from "./segment-name.ts";
+export type { ObjectWriter } from "./segment-writer.ts";
 export { markInUse, sweepStaleSessions } from "./session-mark.ts";
 export type { Spilled } from "./spiller.ts";
 export { defaultStoreBytes, sharedMemoryRoot } from "./store-limit.ts";

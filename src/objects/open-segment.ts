@@ -70,3 +70,14 @@ export function checkLocation(location: Location): void {
   if (!Number.isSafeInteger(bytes) || bytes < 0 || bytes > objectBytesMax)
     throw new SegmentMissing(location, `${bytes} is not a size`);
 }
+
+/** The location as it came from elsewhere, or null when it cannot be one. */
+export function checkedLocation(value: { name?: unknown; offset?: unknown; bytes?: unknown }): Location | null {
+  const location = { name: value.name, offset: value.offset, bytes: value.bytes } as Location;
+  try {
+    checkLocation(location);
+    return location;
+  } catch {
+    return null;
+  }
+}

@@ -188,6 +188,7 @@ export const Kind = {
   StayAlive: 20,
   Progress: 21,
   EventsFlushed: 22,
+  FreeCopies: 23,
   // daemon -> process
   Lease: 30,
   Recall: 31,
@@ -204,6 +205,7 @@ export const Kind = {
   Spill: 42,
   Decline: 43,
   NodeDied: 44,
+  CopyMade: 45,
   // process -> process
   DefineTask: 50,
   Push: 51,
@@ -280,6 +282,8 @@ export type ToDaemon =
   | readonly [typeof Kind.Progress, unknown]
   /** Answer to FlushEvents, after the Events it asked for. */
   | readonly [typeof Kind.EventsFlushed, id: number]
+  /** Bytes on other nodes, of objects this process owned: originals or copies. */
+  | readonly [typeof Kind.FreeCopies, readonly Location[]]
   | readonly [typeof Kind.Request, id: number, method: string, params: unknown];
 
 // ---------------------------------------------------------------- daemon -> process
@@ -306,6 +310,8 @@ export type FromDaemon =
   | readonly [typeof Kind.TryExit]
   /** Send the task events you hold (Events), then EventsFlushed with this id. */
   | readonly [typeof Kind.FlushEvents, id: number]
+  /** A node has a copy of an object of this process, to be freed with it. */
+  | readonly [typeof Kind.CopyMade, index: ObjectIndex, copy: Location]
   /** To drivers: what a process of their job sent as Progress. */
   | readonly [typeof Kind.Progress, unknown]
   /** Nothing of this class can ever run; its queued tasks fail with this. */

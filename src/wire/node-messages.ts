@@ -54,6 +54,7 @@ export const NodeKind = {
   CopyMade: 151,
   FreeCopies: 152,
   Progress: 153,
+  OwnerGone: 154,
 } as const;
 
 /** What a joining daemon tells the head. Answered by `Joined`, or refused with a reason. */
@@ -161,7 +162,10 @@ export type NodeMessage =
   | readonly [typeof NodeKind.Log, JobId, readonly LogLine[]]
   /** To the node of an object's owner: a node has a copy of its bytes. */
   | readonly [typeof NodeKind.CopyMade, owner: WorkerId, ObjectIndex, Location, holder: NodeKey]
+  /** To a node that has bytes of the sender's processes, originals or copies: give them back. */
   | readonly [typeof NodeKind.FreeCopies, readonly Location[]]
+  /** A process of the sender has ended: nobody will free what it owned on other nodes. */
+  | readonly [typeof NodeKind.OwnerGone, WorkerId]
   | readonly [typeof NodeKind.Progress, JobId, unknown];
 
 export interface PendingDemand {

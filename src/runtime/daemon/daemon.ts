@@ -32,6 +32,7 @@ import { NodeCode } from "./node-code.ts";
 import { Scheduling } from "./scheduling.ts";
 import type { StoreKeeper } from "./store-keeper.ts";
 import { TaskEvents } from "./task-events.ts";
+import type { ObjectTransfer } from "./transfer/index.ts";
 import { WorkerPool } from "./worker-pool.ts";
 import type { WorkerProcess } from "./worker-process.ts";
 import { WorkingDirs } from "./working-dirs.ts";
@@ -57,6 +58,8 @@ export class Daemon {
   readonly eventDrain: EventDrain;
   /** Set by `attachStore`: loading it takes longer than starting the first workers, and they do not need it yet. */
   store: StoreKeeper | null = null;
+  /** Objects of other nodes: set when the node has connections to others. */
+  transfer: ObjectTransfer | null = null;
   private readonly classes = new Map<WorkerId, Map<number, SchedulingSpec>>();
   private readonly memoryWatch: MemoryWatch;
   private readonly methods: MethodHandlers<Client>;
@@ -334,6 +337,8 @@ export class Daemon {
       case Kind.StayAlive:
         client.worker?.stays();
         return this.scheduling.dispatch({ kind: "workerStays", workerId: client.id });
+      case Kind.FreeCopies:
+        return this.transfer?.free(message[1]);
       case Kind.Progress:
         for (const other of this.clients.values())
           if (other.role === "driver" && other.jobId === client.jobId) other.link.send(message);

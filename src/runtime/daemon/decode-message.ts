@@ -12,6 +12,8 @@ const nameLengthMax = 1_024;
 const bundlesMax = 10_000;
 /** Leases one Demand may ask for. */
 const wantedMax = 1_000_000;
+/** Objects freed with one message. */
+const locationsMax = 10_000;
 /** Task events in one message. */
 const eventsMax = 100_000;
 
@@ -71,6 +73,7 @@ const scheduling = shape({
   retriable: orNull(flag),
   prefer: orNull(id),
 });
+const location = shape({ name, offset: natural, bytes: natural });
 const taskEvent = shape({ taskId: name, startMs: Number.isFinite, endMs: Number.isFinite });
 
 /** Checks of a message's fields after its kind. */
@@ -88,6 +91,7 @@ const messages: Readonly<Record<number, readonly Check[]>> = {
   [Kind.ActorExiting]: [id, natural],
   [Kind.StayAlive]: [],
   [Kind.Progress]: [anything],
+  [Kind.FreeCopies]: [listOf(location, locationsMax)],
   [Kind.Request]: [natural, name, anything],
 };
 
@@ -135,6 +139,7 @@ const requests: Readonly<Record<string, Check>> = {
   removePlacementGroup: groupId,
   waitPlacementGroup: groupId,
   killWorker: shape({ workerId: id, reason: text }),
+  pull: shape({ location, owner: id, index: natural }),
   kvPut: key,
   kvGet: key,
   kvDel: key,

@@ -66,6 +66,8 @@ export function createMethodHandlers(daemon: Daemon): MethodHandlers<Client> {
     listTasks: ({ jobId, limit }) => daemon.taskEvents.of(jobId).slice(-(limit ?? 10_000)),
     listWorkers: () => workers(daemon),
     listJobs: () => [...daemon.jobs.values()],
+    pull: (request) => transferOf(daemon).pull(request),
+    transferStats: () => transferOf(daemon).stats(),
     storeStats: () => storeOf(daemon).stats(),
     async memory() {
       const { usedBytes, totalBytes } = await new MemoryReader().read();
@@ -160,6 +162,11 @@ async function workers(daemon: Daemon): Promise<WorkerView[]> {
       };
     }),
   );
+}
+
+function transferOf(daemon: Daemon) {
+  if (daemon.transfer === null) throw new Error("Cannot pull objects as this node is not connected to others");
+  return daemon.transfer;
 }
 
 function storeOf(daemon: Daemon) {

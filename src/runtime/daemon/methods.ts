@@ -6,6 +6,7 @@ import type { ActorId, JobId, PlacementGroupId, WorkerId } from "../../base/ids.
 import type { CodeFiles } from "../../functions/index.ts";
 import type { StoreStats } from "../../objects/index.ts";
 import type { ActorSpec, ActorView, GroupStrategy, GroupView, NodeView, Resources, TaskEvent } from "../../wire/messages.ts";
+import type { PullRequest, PullResult, TransferStats } from "./transfer/index.ts";
 import type { PackedDirectory, WantedDirectory } from "./working-dirs.ts";
 
 /** How an error travels in a Response: the class's name (when it is a public one), its code, message and fields. */
@@ -113,6 +114,10 @@ export interface DaemonMethods {
   listTasks(params: { jobId?: JobId; limit?: number }): TaskEvent[];
   listWorkers(params: Record<string, never>): WorkerView[];
   listJobs(params: Record<string, never>): JobView[];
+  /** Brings an object of another node here; answers when its bytes are readable at `copy`, or say that nobody has them. */
+  pull(params: PullRequest): PullResult;
+  /** Counters of the objects this node has brought here and sent to others since it started. */
+  transferStats(params: Record<string, never>): TransferStats;
   storeStats(params: Record<string, never>): StoreStats;
   memory(params: Record<string, never>): NodeMemoryView;
 

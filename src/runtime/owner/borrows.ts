@@ -5,8 +5,8 @@
  * never passes through zero in between. Registration lasts as long as the connection: a borrower that dies is forgotten with it.
  */
 import { ObjectLostError } from "../../base/errors.ts";
-import type { ObjectIndex, WorkerId } from "../../base/ids.ts";
-import { isSettled, type ObjectRecord } from "../../core/object-record.ts";
+import { type NodeId, nodeKeyOf, type ObjectIndex, type WorkerId } from "../../base/ids.ts";
+import { type Foreign, isSettled, type ObjectRecord } from "../../core/object-record.ts";
 import { step } from "../../core/ownership.ts";
 import type { Location } from "../../objects/types.ts";
 import { Kind } from "../../wire/index.ts";
@@ -188,6 +188,15 @@ export class Borrows {
     this.lentTo.delete(peer);
     for (const record of lent ?? []) step(this.runtime.ownership, { kind: "borrowerRemoved", record, borrower: peer, all: true });
     this.ownerDied(peer);
+  }
+
+  /** A node is gone, with every process on it. */
+  nodeDied(nodeId: NodeId): void {
+    const key = nodeKeyOf(nodeId);
+    const known = new Set<WorkerId>(this.lentTo.keys());
+    for (const { foreign } of this.runtime.ownership.borrowed.values()) known.add((foreign as Foreign).owner);
+    for (const { owner } of this.unanswered.values()) known.add(owner);
+    for (const peer of known) if (nodeKeyOf(peer) === key) this.peerGone(peer);
   }
 
   ownerDied(owner: WorkerId): void {

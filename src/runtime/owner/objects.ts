@@ -2,9 +2,10 @@
 
 import type { GetOptions } from "../../api/types.ts";
 import { GetTimeoutError, ObjectLostError, ObjectReconstructionFailedError } from "../../base/errors.ts";
+import { type NodeId, nodeKeyOf } from "../../base/ids.ts";
 import { isSettled, type ObjectRecord } from "../../core/object-record.ts";
 import { newOwned, step } from "../../core/ownership.ts";
-import { SegmentMissing } from "../../objects/index.ts";
+import { holderOf, SegmentMissing } from "../../objects/index.ts";
 import type { Location } from "../../objects/types.ts";
 import type { Serialized } from "../../values/hooks.ts";
 import type { WireValue } from "../../wire/messages.ts";
@@ -118,6 +119,7 @@ export class Objects {
         value = this.decodeOne(records[i]);
       } catch (error) {
         if (!(error instanceof SegmentMissing)) return Promise.reject(error);
+        if (this.runtime.pulls.mustPull(records[i].location as Location)) return this.fetchAll(records, options, sinceMs);
         this.reportLost(records[i]);
         return this.getMany(records, options, sinceMs); // waits as for any value: with the timeout, and giving the CPU back
       }
@@ -133,6 +135,26 @@ export class Objects {
     return waits === null ? Promise.resolve(values) : Promise.all(waits).then(() => values);
   }
 
+  /** Brings here what is on other nodes, then goes on. */
+  private fetchAll(records: readonly ObjectRecord[], options: GetOptions | undefined, sinceMs: number): Promise<unknown[]> {
+    if (options?.signal?.aborted) return Promise.reject(options.signal.reason);
+    return new Promise((resolve, reject) => new FetchWaiter(this.runtime, records, options, sinceMs, resolve, reject));
+  }
+
+  /** Brings a stored record's bytes here. False when they are gone: it is reported lost then. Rejects when this node has no room for them. */
+  async fetch(record: ObjectRecord): Promise<boolean> {
+    const location = record.location as Location;
+    const gone = await this.runtime.pulls.pull(location, record.foreign?.owner ?? this.runtime.selfId, record.index);
+    if (gone === null) return true;
+    if (record.state === "stored" && record.location?.name === location.name) this.reportLost(record, gone);
+    return false;
+  }
+
+  /** Settled, but with its bytes on another node. */
+  isElsewhere(record: ObjectRecord): boolean {
+    return record.state === "stored" && this.runtime.pulls.mustPull(record.location as Location);
+  }
+
   /** The value of a settled, not failed record. Throws SegmentMissing when its stored bytes are gone. */
   decodeOne(record: ObjectRecord): unknown | Promise<unknown> {
     if (record.state === "stored") return this.runtime.decodeStored(record.location as Location);
@@ -144,7 +166,7 @@ export class Objects {
   }
 
   /** Reports the stored bytes of a record as lost: it is not settled until they are made again, or cannot be. */
-  reportLost(record: ObjectRecord): void {
+  reportLost(record: ObjectRecord, gone = `its stored bytes (${record.location?.name}) are gone`): void {
     const { ownership } = this.runtime;
     const name = record.location?.name ?? "";
     const objectId = this.runtime.objectId(record);
@@ -154,11 +176,26 @@ export class Objects {
       name,
       error: (why) =>
         this.runtime.encodeError(
-          new ObjectReconstructionFailedError(`Cannot get object ${objectId}: its stored bytes (${name}) are gone and ${why}`, {
+          new ObjectReconstructionFailedError(`Cannot get object ${objectId}: ${gone}, and ${why}`, {
             objectId,
             reason: why,
           }),
         ),
+    });
+    this.runtime.drain();
+  }
+
+  /** A node is dead: what was stored there goes on with a copy, is made again, or is lost. */
+  nodeDied(nodeId: NodeId): void {
+    const key = nodeKeyOf(nodeId);
+    step(this.runtime.ownership, {
+      kind: "nodeLost",
+      isThere: (location) => holderOf(location) === key,
+      error: (record, why) => {
+        const objectId = this.runtime.objectId(record);
+        const text = `Cannot get object ${objectId}: node ${nodeId}, which held it, has died, and ${why}`;
+        return this.runtime.encodeError(new ObjectReconstructionFailedError(text, { objectId, reason: why }));
+      },
     });
     this.runtime.drain();
   }
@@ -179,7 +216,7 @@ export class Objects {
   }
 
   timeoutError(records: readonly ObjectRecord[], timeoutMs: number): GetTimeoutError {
-    const open = records.filter((record) => !isSettled(record));
+    const open = records.filter((record) => !isSettled(record) || this.isElsewhere(record));
     const what = open.slice(0, 3).map((record) => this.runtime.describePending(record));
     const more = open.length > 3 ? ` and ${open.length - 3} more` : "";
     return new GetTimeoutError(
@@ -190,16 +227,18 @@ export class Objects {
     );
   }
 
-  wait(records: readonly ObjectRecord[], count: number, timeoutMs: number | undefined): Promise<boolean[]> {
-    const ready = records.map(isSettled);
-    const enough = (): boolean => {
-      let n = 0;
-      for (const one of ready) if (one) n++;
-      return n >= count;
-    };
-    if (enough() || timeoutMs === 0) return Promise.resolve(ready);
+  /** Which of the records are ready, once `count` are or the time is over; with `fetchLocal`, all that are elsewhere are fetched. */
+  wait(records: readonly ObjectRecord[], count: number, timeoutMs: number | undefined, fetchLocal: boolean): Promise<boolean[]> {
+    const isReady = (record: ObjectRecord): boolean => isSettled(record) && !(fetchLocal && this.isElsewhere(record));
+    const ready = records.map(isReady);
+    let n = 0;
+    for (const one of ready) if (one) n++;
+    if (n >= count || timeoutMs === 0) {
+      if (fetchLocal) for (const record of records) if (this.isElsewhere(record)) this.fetch(record).catch(() => {}); // `get` will say
+      return Promise.resolve(ready);
+    }
     return new Promise(
-      (resolve) => new WaitWaiter(this.runtime, records, count, timeoutMs, () => resolve(records.map(isSettled))),
+      (resolve) => new WaitWaiter(this.runtime, records, count, timeoutMs, fetchLocal, () => resolve(records.map(isReady))),
     );
   }
 }
@@ -312,8 +351,62 @@ class GetWaiter extends RecordsWaiter {
   }
 }
 
+/** A get whose values are there, some on other nodes. */
+class FetchWaiter extends RecordsWaiter {
+  private remaining = 0;
+  private readonly options: GetOptions | undefined;
+  private readonly reject: (error: unknown) => void;
+  private readonly onAbort = (): void => this.fail(this.options?.signal?.reason);
+
+  constructor(
+    runtime: Runtime,
+    records: readonly ObjectRecord[],
+    options: GetOptions | undefined,
+    sinceMs: number,
+    resolve: (value: unknown[] | Promise<unknown[]>) => void,
+    reject: (error: unknown) => void,
+  ) {
+    super(runtime, records, options?.timeoutMs === undefined ? undefined : sinceMs + options.timeoutMs - performance.now());
+    this.options = options;
+    this.reject = reject;
+    options?.signal?.addEventListener("abort", this.onAbort, { once: true });
+    const look = () => runtime.objects.getMany(records, options, sinceMs);
+    const over = (): void => {
+      if (--this.remaining > 0 || this.ended) return;
+      this.options?.signal?.removeEventListener("abort", this.onAbort);
+      this.ended = true;
+      resolve(this.task === null ? look() : runInTask(this.task, look));
+      this.end();
+    };
+    for (const record of records) {
+      if (!runtime.objects.isElsewhere(record)) continue;
+      this.remaining++;
+      runtime.objects.fetch(record).then(over, (error) => this.fail(error));
+    }
+    if (this.remaining === 0) {
+      this.remaining = 1;
+      queueMicrotask(over); // it has come meanwhile
+    }
+  }
+
+  /** Nothing is waited for but bytes. */
+  settled(): void {}
+
+  protected timedOut(): void {
+    this.fail(this.runtime.objects.timeoutError(this.records, this.options?.timeoutMs ?? 0));
+  }
+
+  private fail(error: unknown): void {
+    if (this.ended) return;
+    this.options?.signal?.removeEventListener("abort", this.onAbort);
+    this.end();
+    this.reject(error);
+  }
+}
+
 class WaitWaiter extends RecordsWaiter {
   private remaining: number;
+  private readonly fetchLocal: boolean;
   private readonly done: () => void;
 
   constructor(
@@ -321,19 +414,34 @@ class WaitWaiter extends RecordsWaiter {
     records: readonly ObjectRecord[],
     count: number,
     timeoutMs: number | undefined,
+    fetchLocal: boolean,
     done: () => void,
   ) {
     super(runtime, records, timeoutMs);
     this.done = done;
     this.remaining = count;
-    for (const record of records) if (isSettled(record)) this.remaining--;
+    this.fetchLocal = fetchLocal;
+    for (const record of records) if (isSettled(record)) this.settled(record);
     this.watch();
   }
 
-  settled(): void {
+  settled(record: ObjectRecord): void {
     if (this.ended) return;
+    if (this.fetchLocal && this.runtime.objects.isElsewhere(record)) return this.fetch(record);
     this.remaining--;
     if (this.remaining <= 0) this.finish();
+  }
+
+  private fetch(record: ObjectRecord): void {
+    const over = (): void => {
+      if (this.ended) return;
+      if (isSettled(record)) this.settled(record);
+      else this.runtime.objects.addWaiter(record, this); // lost, and made again
+    };
+    // One that finds no room here is ready all the same: `get` says why it cannot be had.
+    this.runtime.objects.fetch(record).then(over, () => {
+      if (!this.ended && --this.remaining <= 0) this.finish();
+    });
   }
 
   protected timedOut(): void {

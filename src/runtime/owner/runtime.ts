@@ -25,6 +25,7 @@ import { FunctionTable } from "./function-table.ts";
 import { ObjectRef } from "./object-ref.ts";
 import { Objects } from "./objects.ts";
 import { Peers } from "./peers.ts";
+import { Pulls } from "./pulls.ts";
 import { processSocket, type SessionPaths, spillDir } from "./session-paths.ts";
 import { Streams } from "./streams.ts";
 import { currentTask } from "./task-context.ts";
@@ -83,6 +84,7 @@ export class Runtime {
   readonly actors: Actors;
   readonly streams: Streams;
   readonly borrows: Borrows;
+  readonly pulls: Pulls;
   welcome: WelcomeInfo | null = null;
   workerSide: WorkerSide | null = null;
   /** Called in a driver with what the daemon sends for people: logs, warnings. */
@@ -109,6 +111,7 @@ export class Runtime {
     this.actors = new Actors(this);
     this.streams = new Streams(this);
     this.borrows = new Borrows(this);
+    this.pulls = new Pulls(this);
     this.daemon = new DaemonLink({
       onMessage: (message) => this.onDaemonMessage(message),
       onLost: (reason) => this.daemonLost(reason),
@@ -303,6 +306,7 @@ export class Runtime {
     const writer = location.writer as WorkerId | undefined;
     const link = writer === undefined ? undefined : this.peers.existing(writer);
     if (link !== undefined) link.send([Kind.FreeSegment, location]);
+    else if (this.pulls.isElsewhere(location)) this.daemon.send([Kind.FreeCopies, [location]]);
     else this.store().free(location);
   }
 
@@ -311,13 +315,15 @@ export class Runtime {
     const dirs = [this.paths.shmDir, spillDir(this.paths.sessionDir)];
     for (const { index } of task.returns) {
       const name = segmentName(this.selfId, index, task.attempt, writer);
-      if (dirs.some((dir) => existsSync(join(dir, name)))) this.free({ name, offset: 0, bytes: 0, writer });
+      const location = { name, offset: 0, bytes: 0, writer };
+      if (this.pulls.isElsewhere(location) || dirs.some((dir) => existsSync(join(dir, name)))) this.free(location);
     }
   }
 
-  /** Reads a stored value. Throws SegmentMissing when its bytes are gone. */
+  /** Reads a stored value. Throws SegmentMissing when its bytes are not on this node. */
   decodeStored(location: Location): unknown | Promise<unknown> {
-    return this.values.decodeStored(this.store().read(location), location);
+    const here = this.pulls.here(location);
+    return this.values.decodeStored(this.store().read(here), here);
   }
 
   // -------------------------------------------------------------- errors
@@ -400,6 +406,13 @@ export class Runtime {
         break;
       case Kind.Unschedulable:
         this.tasks.unschedulable(message[1], message[2], message[3]);
+        break;
+      case Kind.NodeDied:
+        this.borrows.nodeDied(message[1]);
+        this.objects.nodeDied(message[1]);
+        break;
+      case Kind.CopyMade:
+        stepOwnership(this.ownership, { kind: "copyMade", index: message[1], copy: message[2] });
         break;
       case Kind.Collect:
         collectGarbage();

@@ -9,7 +9,7 @@ import type { ObjectRecord } from "../../core/object-record.ts";
 import { SegmentMissing } from "../../objects/index.ts";
 import type { Location } from "../../objects/types.ts";
 import { Kind } from "../../wire/index.ts";
-import type { FromDaemon, PeerMessage, WireArg, WireRefLists, WireReturn } from "../../wire/messages.ts";
+import type { FromDaemon, PeerMessage, WireArg, WireRef, WireRefLists, WireReturn } from "../../wire/messages.ts";
 import { collectGarbage } from "../owner/collect-garbage.ts";
 import { ExitActor } from "../owner/exit-actor.ts";
 import type { ActorInfo, Runtime, WorkerSide } from "../owner/runtime.ts";
@@ -140,6 +140,7 @@ export class Executor implements WorkerSide, LaneHooks {
       this.dropOldLanes(lane);
     }
     if (lane.isWaiting || this.retiring) return void link.send([Kind.HandBack, [index]]);
+    if (lane.running !== null) this.beginPulls(args);
     lane.queue.push(new TaskRun(from, link, loaded, index, attempt, args, lane, null));
     if (lane.running === null) this.runLane(lane);
   }
@@ -239,6 +240,7 @@ export class Executor implements WorkerSide, LaneHooks {
 
   private async decodeEach(wire: readonly WireArg[]): Promise<unknown[]> {
     const args: unknown[] = [];
+    this.beginPulls(wire);
     for (const arg of wire)
       args.push(
         Array.isArray(arg)
@@ -248,14 +250,34 @@ export class Executor implements WorkerSide, LaneHooks {
     return args;
   }
 
-  /** A stored argument; if its bytes are gone, its owner is asked to make it again. */
+  /** Arguments on other nodes are on their way before the task's turn comes. */
+  private beginPulls(wire: readonly WireArg[]): void {
+    for (const arg of wire)
+      if (Array.isArray(arg)) {
+        const [location, [owner, index]] = arg as Extract<WireArg, readonly unknown[]>;
+        this.runtime.pulls.begin(location, owner, index);
+      }
+  }
+
+  /** A stored argument, pulled from its node first; if its bytes are gone, its owner is asked to make it again. */
   private async readStored([location, ref]: Extract<WireArg, readonly unknown[]>): Promise<unknown> {
     try {
+      if (this.runtime.pulls.mustPull(location)) await this.pullStored(location, ref);
       return await this.runtime.decodeStored(location);
     } catch (error) {
       if (!(error instanceof SegmentMissing)) throw error;
       const held = this.runtime.refFromWire(ref);
       return this.runtime.getRef(held);
+    }
+  }
+
+  /** Waits for the copy; where there can be none, reading says so. */
+  private async pullStored(location: Location, [owner, index]: WireRef): Promise<void> {
+    const ended = this.runtime.waitStarted();
+    try {
+      await this.runtime.pulls.pull(location, owner, index);
+    } finally {
+      ended();
     }
   }
 
