@@ -1,4 +1,6 @@
 /** Shared-memory objects of one node: the store each process opens, and the daemon's part of it. */
+
+export { spillTargetFraction } from "./limits.ts";
 export { type ObjectSource, ObjectStore, type ObjectStoreOptions, type ObjectStoreStats } from "./object-store.ts";
 export { checkedLocation, type OpenSegment, SegmentMissing } from "./open-segment.ts";
 export { copyLocation, holderOf, isSameObject, segmentName } from "./segment-name.ts";

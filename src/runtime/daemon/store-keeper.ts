@@ -4,11 +4,13 @@
  */
 import { join } from "node:path";
 import type { WorkerId } from "../../base/ids.ts";
-import { StoreManager, type StoreStats } from "../../objects/index.ts";
+import { StoreManager, type StoreStats, spillTargetFraction } from "../../objects/index.ts";
 import { collectFraction, collectIntervalMs } from "./config.ts";
 
 /** Milliseconds between sweeps. */
 const sweepMs = 1_000;
+/** Milliseconds to the next try when spilling did not make enough room. A collection takes tens of milliseconds, and is asked for once a second. */
+const spillAgainMs = [100, 200, 400, 800, 1_600];
 
 export interface StoreKeeperHandlers {
   /** Every process should run its garbage collector. */
@@ -21,6 +23,9 @@ export class StoreKeeper {
   private readonly handlers: StoreKeeperHandlers;
   private readonly timer: NodeJS.Timeout;
   private collectedAtMs = Number.NEGATIVE_INFINITY;
+  /** How often spilling was tried again since the last pressure, and the next time. */
+  private again = 0;
+  private againTimer: NodeJS.Timeout | null = null;
   private removed = false;
 
   constructor(shmDir: string, sessionDir: string, bytesMax: number | undefined, handlers: StoreKeeperHandlers) {
@@ -40,8 +45,27 @@ export class StoreKeeper {
   /** A process found the store nearly full. */
   pressure(): void {
     if (this.removed) return;
+    this.again = 0;
+    if (this.againTimer === null) this.relieve();
+  }
+
+  /**
+   * What is mapped cannot be spilled, and most of what is mapped is garbage that only a collection lets go, some time after it was asked for.
+   * So it is tried again, later and later, and given up until the next pressure.
+   */
+  private relieve(): void {
+    this.againTimer = null;
+    if (this.removed) return;
     this.collectIfFull();
-    this.manager.spillDown().catch((error: Error) => this.handlers.failed(`Cannot spill objects: ${error.message}`));
+    this.manager.spillDown().then(
+      ({ diskFull }) => {
+        if (diskFull || this.removed || this.againTimer !== null || this.again >= spillAgainMs.length) return;
+        if (this.manager.bytesUsed <= this.manager.bytesMax * spillTargetFraction) return;
+        this.againTimer = setTimeout(() => this.relieve(), spillAgainMs[this.again++]);
+        this.againTimer.unref();
+      },
+      (error: Error) => this.handlers.failed(`Cannot spill objects: ${error.message}`),
+    );
   }
 
   /** Both what the process owned and what it was in the middle of. */
@@ -58,6 +82,7 @@ export class StoreKeeper {
   /** Removes the store with all objects. Idempotent. */
   remove(): void {
     clearInterval(this.timer);
+    if (this.againTimer !== null) clearTimeout(this.againTimer);
     this.removed = true;
     this.manager.removeAll();
   }
