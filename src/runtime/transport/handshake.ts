@@ -226,7 +226,7 @@ function refusalSaid(frame: NodeFrame): Refusal {
 const refusalLingerMs = 1_000;
 
 /** Tells the other side, where it can understand that, and closes. Input is read and thrown away: closing with it unread would destroy the answer. */
-function sayRefused(socket: Duplex, error: unknown): void {
+export function sayRefused(socket: Duplex, error: unknown): void {
   if (socket.destroyed) return;
   socket.on("error", () => {});
   if (!(error instanceof Refusal) || !error.understood) return void socket.destroy();

@@ -15,7 +15,9 @@ export interface Connecting {
 export function connectTo(host: string, port: number, tls: LoadedTls | null, timeoutMs: number): Connecting {
   // Certificates are checked against the authority; names are not (node-tls.ts).
   const socket =
-    tls === null ? connect({ host, port }) : connectTls({ host, port, ...tls, checkServerIdentity: () => undefined });
+    tls === null
+      ? connect({ host, port })
+      : connectTls({ host, port, ...tls, rejectUnauthorized: true, checkServerIdentity: () => undefined });
   const connected = new Promise<void>((resolve, reject) => {
     const timer = setTimeout(() => socket.destroy(new Error(`nothing answered within ${timeoutMs} ms`)), timeoutMs);
     const settled = (): void => {

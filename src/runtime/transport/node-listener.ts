@@ -6,9 +6,9 @@ import { type AddressInfo, createServer, type Server, type Socket } from "node:n
 import { createServer as createTlsServer } from "node:tls";
 import { RefusalCode } from "../../wire/handshake.ts";
 import { handshakeMs, strangersMax } from "../../wire/limits.ts";
-import { type AcceptRules, acceptHandshake, type Handshaken, type Identity } from "./handshake.ts";
+import { type AcceptRules, acceptHandshake, type Handshaken, type Identity, sayRefused } from "./handshake.ts";
 import { Refusal } from "./handshake-reader.ts";
-import { type LoadedTls, serverTls } from "./node-tls.ts";
+import { certificateTrouble, type LoadedTls, serverTls } from "./node-tls.ts";
 import type { RefusalLog } from "./refusal-log.ts";
 
 interface Stranger {
@@ -51,8 +51,13 @@ export class NodeListener {
     server.on("connection", (raw: Socket) => this.meet(raw));
     server.on("secureConnection", (socket) => {
       const stranger = this.strangers.get(nameOf(socket));
+      const trouble = certificateTrouble(socket);
       if (stranger === undefined) socket.destroy();
-      else void this.accept(socket, stranger);
+      else if (trouble === null) void this.accept(socket, stranger);
+      else {
+        this.say(stranger, trouble);
+        sayRefused(socket, new Refusal(RefusalCode.Other, trouble));
+      }
     });
     server.on("tlsClientError", (error, socket) => {
       socket.on("error", () => {});
@@ -152,6 +157,5 @@ function tlsTrouble(error: NodeJS.ErrnoException & { reason?: string }): string 
   const reason = error.reason ?? error.message;
   if (/wrong version number|http request|unsupported protocol|packet length too long/i.test(reason))
     return `it does not speak TLS, which this node requires (${reason})`;
-  if (/peer did not return a certificate/i.test(reason)) return "it showed no certificate";
   return `TLS: ${reason.trim()}`;
 }
