@@ -3,7 +3,7 @@
  * up after the dead, and looks after leftovers once a second.
  */
 import { join } from "node:path";
-import type { WorkerId } from "../../base/ids.ts";
+import type { NodeKey, WorkerId } from "../../base/ids.ts";
 import { StoreManager, type StoreStats, spillTargetFraction } from "../../objects/index.ts";
 import { collectFraction, collectIntervalMs } from "./config.ts";
 
@@ -73,6 +73,16 @@ export class StoreKeeper {
     if (this.removed) return;
     this.manager.onProcessDied(id);
     this.manager.onOwnerDied(id);
+  }
+
+  /** A process of another node is gone: what it owned here goes, whoever wrote it. */
+  onOwnerDied(id: WorkerId): void {
+    if (!this.removed) this.manager.onOwnerDied(id);
+  }
+
+  /** As `onOwnerDied`, of every process of a node. */
+  onNodeDied(node: NodeKey): void {
+    if (!this.removed) this.manager.onNodeDied(node);
   }
 
   stats(): Promise<StoreStats> {

@@ -4,7 +4,7 @@
  */
 import type { Socket } from "node:net";
 import { type NodeId, type NodeKey, nodeKeyOf, type WorkerId } from "../../../base/ids.ts";
-import { checkedLocation, holderOf, ObjectStore, type StoreManager } from "../../../objects/index.ts";
+import { checkedLocation, holderOf, ObjectStore } from "../../../objects/index.ts";
 import type { Location } from "../../../objects/types.ts";
 import { Kind } from "../../../wire/index.ts";
 import type { FromDaemon } from "../../../wire/messages.ts";
@@ -17,7 +17,8 @@ export interface TransferOptions {
   readonly nodeId: NodeId;
   readonly shmDir: string;
   readonly spillDir: string;
-  readonly manager: Pick<StoreManager, "onOwnerDied" | "onNodeDied">;
+  /** Removes what the dead owned. */
+  readonly manager: { onOwnerDied(id: WorkerId): void; onNodeDied(node: NodeKey): void };
   readonly links: TransferLinks;
   /** Sends to a process of this node; false when there is none of that id. */
   toProcess(id: WorkerId, message: FromDaemon): boolean;
