@@ -43,6 +43,12 @@ export type RegistryEvent =
   /** The placement group under these actors was removed. */
   | { readonly kind: "groupRemoved"; readonly actorIds: readonly ActorId[]; readonly groupText: string }
   | { readonly kind: "nodeDied"; readonly nodeId: NodeId; readonly text: string }
+  /** A node that joins a new head has it alive: the old head's word was lost with it. */
+  | { readonly kind: "recovered"; readonly spec: ActorSpec; readonly incarnation: number; readonly place: ActorPlace }
+  /** Known from an earlier head's store: nobody has seen it yet. */
+  | { readonly kind: "restored"; readonly spec: ActorSpec; readonly restartsLeft: number }
+  /** Nodes have had time to report what lives on them: the restored that nobody has are placed anew. */
+  | { readonly kind: "placeRestored" }
   /** Time has passed; see `nextWakeMs`. */
   | { readonly kind: "tick" };
 

@@ -46,6 +46,8 @@ export interface RegistryState {
   readonly byOwner: Map<WorkerId, Set<ActorRecord>>;
   /** Records with `forceAtMs`. */
   readonly ending: Set<ActorRecord>;
+  /** From an earlier head's store, not seen on any node yet and not being placed. Emptied by `placeRestored`. */
+  readonly restored: Set<ActorRecord>;
   readonly dead: ActorId[];
   effects: RegistryEffect[];
 }
@@ -64,6 +66,7 @@ export function createActorRegistry(): RegistryState {
     byWorker: new Map(),
     byOwner: new Map(),
     ending: new Set(),
+    restored: new Set(),
     dead: [],
     effects: [],
   };
@@ -160,6 +163,15 @@ function apply(state: RegistryState, now: number, event: RegistryEvent): void {
       return;
     case "nodeDied":
       return nodeDied(state, event.nodeId, event.text);
+    case "recovered":
+      return recovered(state, event);
+    case "restored":
+      return restored(state, event.spec, event.restartsLeft);
+    case "placeRestored":
+      for (const record of state.restored)
+        if (record.state === "RESTARTING" && record.place === null) state.effects.push({ kind: "place", spec: record.spec });
+      state.restored.clear();
+      return;
     case "tick":
       return tick(state, now);
   }
@@ -302,6 +314,43 @@ function tick(state: RegistryState, now: number): void {
     endProcess(state, record, "now", death.message);
     becomeDead(state, record, death);
   }
+}
+
+/** RESTARTING, as far as anybody can see; found alive by `recovered`, or placed anew. */
+function restored(state: RegistryState, spec: ActorSpec, restartsLeft: number): void {
+  if (state.actors.has(spec.actorId)) return;
+  const record: ActorRecord = {
+    spec,
+    state: "RESTARTING",
+    incarnation: 1,
+    restartsLeft,
+    place: null,
+    ending: null,
+    forceAtMs: null,
+    death: null,
+    story: ["restored from the store of an earlier head"],
+  };
+  state.actors.set(spec.actorId, record);
+  if (spec.name !== null) state.names.set(nameKey(spec.namespace, spec.name), record);
+  state.restored.add(record);
+}
+
+/** Alive on a node before anybody here knew of it, or known from the store and being placed anew: the living one is the actor. */
+function recovered(state: RegistryState, event: RegistryEvent & { kind: "recovered" }): void {
+  const { spec, incarnation, place } = event;
+  let record = state.actors.get(spec.actorId);
+  if (record === undefined) {
+    create(state, { ...spec, getIfExists: false });
+    record = state.actors.get(spec.actorId);
+    if (record === undefined) return; // its name has another holder by now
+  }
+  if (record.place !== null || record.state === "DEAD" || record.state === "ALIVE") return;
+  state.effects.push({ kind: "unplace", actorId: spec.actorId, nodeId: null });
+  state.restored.delete(record);
+  record.incarnation = incarnation;
+  record.place = place;
+  state.byWorker.set(place.workerId, record);
+  becomeAlive(state, record);
 }
 
 // ---------------------------------------------------------------- ends

@@ -4,7 +4,7 @@
  *
  * Two kinds of connection carry them: a process (driver or worker) to its node daemon, and a process directly to another process.
  */
-import type { ActorId, JobId, LeaseId, NodeId, ObjectIndex, PlacementGroupId, WorkerId } from "../base/ids.ts";
+import type { ActorId, JobId, LeaseId, NodeId, NodeKey, ObjectIndex, PlacementGroupId, WorkerId } from "../base/ids.ts";
 import type { Location } from "../objects/types.ts";
 
 // ---------------------------------------------------------------- shared records
@@ -240,6 +240,8 @@ export interface HelloInfo {
   readonly address: string;
   readonly runtimeEnv: RuntimeEnvSpec | null;
   readonly logToDriver: boolean;
+  /** A driver's working directory. */
+  readonly cwd?: string;
   /** It comes from another node, through the relay, for leases of this one's workers. */
   readonly remote?: boolean;
   /** With `remote`: its job, which this node may not know yet. */
@@ -314,6 +316,8 @@ export type FromDaemon =
   | readonly [typeof Kind.CopyMade, index: ObjectIndex, copy: Location]
   /** To drivers: what a process of their job sent as Progress. */
   | readonly [typeof Kind.Progress, unknown]
+  /** To the owner of a stored object: another node has a copy of its bytes now. */
+  | readonly [typeof Kind.CopyMade, ObjectIndex, Location, holder: NodeKey]
   /** Nothing of this class can ever run; its queued tasks fail with this. */
   | readonly [typeof Kind.Unschedulable, classId: number, kind: "unschedulable" | "runtime env", text: string]
   /** Ask that node's daemon for `count` of the wanted leases; `hard`: and wait there. They count as granted here. */

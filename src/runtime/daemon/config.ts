@@ -15,17 +15,69 @@ export interface DaemonConfig {
   readonly namespace: string;
   /** The job of the driver that starts this daemon: its workers are started before it connects. */
   readonly jobId: JobId;
-  readonly driverPid: number;
+  /** Null for a node of `shoal start`, which outlives whoever started it. */
+  readonly driverPid: number | null;
   readonly driverCwd: string;
   readonly logToDriver: boolean;
   readonly clusterId: string;
   readonly workerExecArgv: readonly string[];
   /** The environment of the whole job: of its first workers, and of every task and actor that asks for no other. */
   readonly runtimeEnv?: RuntimeEnvSpec | null;
+  /** Null for a local `init()`: Unix sockets only. */
+  readonly cluster?: ClusterConfig | null;
   /** Tests put a script of their own in the place of the worker. */
   readonly workerEntry?: string;
   /** Workers started before anybody asks; default one per CPU. */
   readonly prestart?: number;
+}
+
+/** How a node takes part in a cluster of several. */
+export interface ClusterConfig {
+  readonly role: "head" | "node";
+  /** To bind, and where other nodes reach this one. */
+  readonly host: string;
+  /** 0: any free one. */
+  readonly port: number;
+  /** Where other nodes reach this one, if that is not where it listens. */
+  readonly announce?: { readonly host: string; readonly port: number } | null;
+  /** Where the head is, for role "node". */
+  readonly head: { readonly host: string; readonly port: number } | null;
+  readonly token: string;
+  /** Paths of PEM files. */
+  readonly tls: { readonly cert: string; readonly key: string; readonly ca: string } | null;
+  /** The cluster it must be; null: whatever the head says. */
+  readonly clusterId: string | null;
+  /** Milliseconds in which the head must be there. */
+  readonly joinTimeoutMs: number;
+  /** Where the head keeps what survives it; null: in memory. */
+  readonly storeFile: string | null;
+  /** Came with a driver, offers nothing. */
+  readonly driverOnly: boolean;
+}
+
+/** Written to descriptor 3 as a line of JSON when the daemon serves or cannot; before that, with `announce`, one with the port it listens on. */
+export interface StartReport {
+  readonly ok: boolean;
+  readonly error?: string;
+  /** The first line: the port, before the node has joined. */
+  readonly listening?: number;
+  readonly nodeId?: string;
+  readonly clusterId?: string;
+  readonly host?: string;
+  readonly port?: number;
+}
+
+/** What `<session>/node.json` says of a node of `shoal start`, for those who look for it. */
+export interface NodeFile {
+  readonly pid: number;
+  readonly nodeId: NodeId;
+  readonly clusterId: string;
+  readonly isHead: boolean;
+  readonly host: string;
+  readonly port: number;
+  readonly headHost: string;
+  readonly headPort: number;
+  readonly startedMs: number;
 }
 
 /** What a worker is told at its start. */
@@ -71,6 +123,16 @@ export const taskEventsMax = 100_000;
 export const collectIntervalMs = 1_000;
 /** Share of the store's limit above which processes are asked to collect garbage. */
 export const collectFraction = 0.7;
+/** Milliseconds of silence after which the head gives a node up, and a node the head. Ray's health checks take about as long. */
+export const nodeTimeoutMs = positive(process.env.SHOAL_NODE_TIMEOUT_MS) ?? 10_000;
+/** Milliseconds for which nodes wait for a head whose process is gone. Ray: `gcs_rpc_server_reconnect_timeout_s`. */
+export const headRestartMs = positive(process.env.SHOAL_HEAD_RESTART_MS) ?? 60_000;
+/** Milliseconds between heartbeats of a node where nothing changes. */
+export const heartbeatMs = Math.min(1_000, nodeTimeoutMs / 5);
+/** Milliseconds between tries to join. */
+export const joinRetryMs = 250;
+/** Milliseconds a draining node has for what runs on it. */
+export const drainMs = positive(process.env.SHOAL_DRAIN_MS) ?? 30_000;
 /** Milliseconds for `npm install` and the like when the runtime env does not say. */
 export const runtimeEnvTimeoutMs = 600_000;
 
@@ -84,6 +146,11 @@ export function workerHeapMb(cpus: number, env: NodeJS.ProcessEnv = process.env)
   if (Number.isFinite(asked) && asked > 0) return Math.floor(asked);
   const share = totalmem() / (1024 * 1024) / (Math.max(1, cpus) + 1);
   return Math.floor(Math.min(4096, Math.max(1024, share)));
+}
+
+function positive(text: string | undefined): number | null {
+  const value = Number(text);
+  return Number.isFinite(value) && value > 0 ? value : null;
 }
 
 /** Reads the configuration from the environment. Throws an Error that names what is missing. */

@@ -37,7 +37,7 @@ afterEach(async () => {
 
 async function start(overrides: Partial<DaemonConfig> = {}, env: NodeJS.ProcessEnv = {}): Promise<TestPeer> {
   daemon = new DaemonUnderTest(built.entry, newSession(overrides), env);
-  expect(await daemon.started()).toEqual({ ok: true });
+  expect(await daemon.started()).toMatchObject({ ok: true });
   return join_();
 }
 

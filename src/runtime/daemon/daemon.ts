@@ -5,57 +5,82 @@
  * plumbing, and one promise: however the driver ends, nothing of the session is left two seconds later.
  */
 import { createServer, type Server, type Socket } from "node:net";
-import { totalmem } from "node:os";
+import { hostname, totalmem } from "node:os";
 import { join } from "node:path";
-import { type JobId, type LeaseId, type NodeId, newJobId, nodeKeyOf, type WorkerId } from "../../base/ids.ts";
+import type { Duplex } from "node:stream";
+import { type ActorId, type JobId, type LeaseId, type NodeId, newJobId, nodeKeyOf, type WorkerId } from "../../base/ids.ts";
 import type { ActorPlace } from "../../core/actor-registry-events.ts";
+import { candidateOf } from "../../core/placement.ts";
 import type { SchedulerEffect } from "../../core/scheduler-events.ts";
 import { Kind, protocolVersion } from "../../wire/index.ts";
-import type { FromDaemon, HelloInfo, ProcessExit, SchedulingSpec, ToDaemon } from "../../wire/messages.ts";
-import { MemoryControlStore } from "../head/control-store.ts";
+import type { ActorSpec, FromDaemon, HelloInfo, ProcessExit, Resources, SchedulingSpec, ToDaemon } from "../../wire/messages.ts";
+import { type ClusterNode, type JobInfo, type JoinInfo, NodeKind, type PendingDemand } from "../../wire/node-messages.ts";
+import { type ControlStore, openControlStore } from "../head/control-store.ts";
 import { Head } from "../head/head.ts";
+import { type HeadSide, RemoteHead } from "../head/head-side.ts";
 import { codeDir, daemonSocket } from "../owner/session-paths.ts";
 import { Link } from "../transport/link.ts";
+import { acceptRelayed, RelayServer } from "../transport/relay.ts";
 import type { Client } from "./client.ts";
-import type { DaemonConfig } from "./config.ts";
+import { ClusterSide, isGone } from "./cluster-side.ts";
+import { type DaemonConfig, nodeTimeoutMs } from "./config.ts";
 import { DaemonLog } from "./daemon-log.ts";
 import { faultOfMessage, faultOfRequest, isHello } from "./decode-message.ts";
+import { Drain } from "./drain.ts";
 import { EventDrain } from "./event-drain.ts";
+import { createHeadMethods, type HeadCaller, type HeadMethodName, type HeadMethods } from "./head-methods.ts";
 import { JobEnvs } from "./job-env.ts";
 import { LeaseBook } from "./lease-book.ts";
 import { LocalNode } from "./local-node.ts";
 import { LogHub } from "./log-hub.ts";
 import { MemoryWatch } from "./memory-watch.ts";
 import { createMethodHandlers, toWireError } from "./method-handlers.ts";
-import type { JobView, MethodHandlers, MethodName } from "./methods.ts";
+import type { MethodHandlers, MethodName } from "./methods.ts";
 import { NodeCode } from "./node-code.ts";
 import { Scheduling } from "./scheduling.ts";
 import type { StoreKeeper } from "./store-keeper.ts";
-import { TaskEvents } from "./task-events.ts";
 import type { ObjectTransfer } from "./transfer/index.ts";
 import { WorkerPool } from "./worker-pool.ts";
 import type { WorkerProcess } from "./worker-process.ts";
 import { WorkingDirs } from "./working-dirs.ts";
 
-type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+/** An actor that has a process on this node. */
+export interface ActorHere {
+  readonly spec: ActorSpec;
+  readonly incarnation: number;
+  readonly workerId: WorkerId;
+  readonly pid: number;
+  alive: boolean;
+}
 
 export class Daemon {
   readonly nodeId: NodeId;
   readonly config: DaemonConfig;
   readonly socketPath: string;
   readonly clients = new Map<WorkerId, Client>();
-  readonly jobs = new Map<JobId, Mutable<JobView>>();
+  /** Jobs that have, or may have, something on this node. */
+  private readonly jobs = new Map<JobId, JobInfo>();
   readonly jobEnvs = new JobEnvs();
   readonly leases = new LeaseBook();
   readonly logs = new LogHub();
-  readonly taskEvents = new TaskEvents();
   readonly log: DaemonLog;
   readonly pool: WorkerPool;
   readonly scheduling: Scheduling;
-  readonly head: Head;
+  /** The cluster's head, when this is its node. */
+  readonly head: Head | null;
+  /** The head, wherever it is. */
+  readonly headSide: HeadSide;
+  readonly localNode: LocalNode;
+  /** The other nodes; null for a local `init()`. */
+  readonly cluster: ClusterSide | null;
+  /** Actors that live or start here: what a head that has restarted must be told. */
+  readonly actorsHere = new Map<ActorId, ActorHere>();
   readonly code: NodeCode;
   readonly workingDirs: WorkingDirs;
   readonly eventDrain: EventDrain;
+  private readonly draining = new Drain(this);
+  /** Told the port on which other nodes reach this one. */
+  listening: (port: number) => void = () => {};
   /** Set by `attachStore`: loading it takes longer than starting the first workers, and they do not need it yet. */
   store: StoreKeeper | null = null;
   /** Objects of other nodes: set when the node has connections to others. */
@@ -63,8 +88,11 @@ export class Daemon {
   private readonly classes = new Map<WorkerId, Map<number, SchedulingSpec>>();
   private readonly memoryWatch: MemoryWatch;
   private readonly methods: MethodHandlers<Client>;
+  private readonly headMethods: HeadMethods | null;
   private readonly onEnd: (reason: string, orderly: boolean) => void;
   private server: Server | null = null;
+  private controlStore: ControlStore | null = null;
+  private relay: RelayServer | null = null;
   private closing = false;
 
   /** `onEnd` is called when the session should end; the caller then calls `close`. */
@@ -86,28 +114,76 @@ export class Daemon {
     this.scheduling = new Scheduling({ nodeId: this.nodeId, resources, labels: config.labels }, (effect) =>
       this.carryOut(effect),
     );
-    this.head = new Head(new MemoryControlStore());
-    this.head.addNode(new LocalNode(this));
-    this.code = new NodeCode(codeDir(config.sessionDir), (key) => this.head.code.get(key));
-    this.workingDirs = new WorkingDirs(join(codeDir(config.sessionDir), "dirs"), (node) =>
-      Promise.reject(new Error(`Cannot ask node ${node} as this session is one node`)),
+    this.localNode = new LocalNode(this);
+    const cluster = config.cluster ?? null;
+    if (cluster?.role === "node") {
+      this.head = null;
+      this.headSide = new RemoteHead((message) => this.cluster?.sendToHead(message));
+    } else {
+      this.head = new Head({
+        nodeTimeoutMs,
+        probe: isGone,
+        nodeDead: (nodeId, reason) => this.log.line(`node ${nodeId} is dead: ${reason}`),
+        announced: () => {},
+      });
+      this.headSide = this.head;
+    }
+    this.cluster = cluster === null ? null : new ClusterSide(this, cluster);
+    if (this.cluster !== null) this.scheduling.onChanged = () => this.cluster?.resourcesChanged();
+    this.code = new NodeCode(
+      codeDir(config.sessionDir),
+      (key) => this.askHead("getCode", { key }) as ReturnType<HeadMethods["getCode"]>,
+    );
+    this.workingDirs = new WorkingDirs(join(codeDir(config.sessionDir), "dirs"), (node, method, params, timeoutMs) =>
+      this.cluster === null
+        ? Promise.reject(new Error(`Cannot ask node ${node} as this session is one node`))
+        : this.cluster.links.request(node, method, params, timeoutMs),
     );
     this.eventDrain = new EventDrain(this.clients);
     this.memoryWatch = new MemoryWatch(this);
-    this.methods = createMethodHandlers(this);
+    this.headMethods = this.head === null ? null : createHeadMethods(this.head, this);
+    this.methods = createMethodHandlers(this, this.headMethods);
   }
 
   /** Starts the first workers and listens; resolves when processes can connect. */
-  start(): Promise<void> {
-    const { jobId, namespace, driverPid } = this.config;
-    this.jobEnvs.set(jobId, this.config.runtimeEnv ?? null);
-    this.startJob(jobId, namespace, driverPid, this.config.prestart ?? Math.max(1, Math.floor(this.config.resources.CPU ?? 1)));
+  async start(): Promise<void> {
+    const { jobId, namespace, driverPid, driverCwd, runtimeEnv, prestart, resources } = this.config;
+    if (this.cluster === null) this.head?.join(this.loneNode(), this.localNode, true);
+    if (driverPid !== null && this.cluster === null) {
+      const info = { jobId, namespace, runtimeEnv: runtimeEnv ?? null, driverCwd, driverNode: this.nodeId };
+      this.startJob(info, driverPid, prestart ?? Math.max(1, Math.floor(resources.CPU ?? 1)));
+    }
     const server = createServer((socket) => this.accept(socket));
     this.server = server;
-    return new Promise((resolve, reject) => {
+    await new Promise<void>((resolve, reject) => {
       server.once("error", reject);
       server.listen(this.socketPath, () => resolve());
     });
+    if (this.cluster === null) return;
+    this.relay = new RelayServer(this.cluster.links);
+    await this.relay.listen(this.config.sessionDir);
+    if (this.head !== null) {
+      this.controlStore = await openControlStore(this.cluster.config.storeFile);
+      this.head.recover(this.controlStore);
+    }
+    await this.cluster.start();
+  }
+
+  /** A local `init()`: the only member there ever is. */
+  private loneNode(): JoinInfo {
+    const { resources, labels, objectStoreMemory } = this.config;
+    return {
+      nodeId: this.nodeId,
+      hostname: hostname(),
+      host: "",
+      port: 0,
+      resources,
+      available: resources,
+      labels,
+      objectStoreMemory,
+      driverOnly: false,
+      actors: [],
+    };
   }
 
   attachStore(store: StoreKeeper): void {
@@ -127,17 +203,25 @@ export class Daemon {
     this.onEnd(reason, true);
   }
 
+  /** Something went wrong that this node cannot go on with; its drivers are told. */
+  requestEnd(reason: string): void {
+    if (!this.closing) this.onEnd(reason, false);
+  }
+
   /** Ends all workers and connections. Tells drivers why unless they asked for it. */
   async close(reason: string, tellDrivers: boolean): Promise<void> {
     this.closing = true;
     this.log.line(`ending: ${reason}`);
     this.scheduling.close();
-    this.head.close();
+    this.draining.close();
+    this.head?.close();
     this.memoryWatch.close();
     if (tellDrivers)
       for (const client of this.clients.values()) if (client.role === "driver") client.link.send([Kind.Exit, reason]);
     for (const client of this.clients.values()) client.link.flush();
     await this.pool.close(500);
+    await this.cluster?.close(reason);
+    await this.controlStore?.close();
     this.logs.flush();
     for (const client of this.clients.values()) client.link.flush();
   }
@@ -146,6 +230,7 @@ export class Daemon {
   disconnect(): void {
     for (const client of this.clients.values()) client.link.end();
     this.server?.close();
+    this.relay?.close();
     this.log.close();
   }
 
@@ -198,16 +283,16 @@ export class Daemon {
       Kind.Welcome,
       {
         nodeId: this.nodeId,
-        headNodeId: this.nodeId,
-        clusterId: this.config.clusterId,
+        headNodeId: this.cluster?.headNodeId ?? this.nodeId,
+        clusterId: this.cluster?.id ?? this.config.clusterId,
         jobId,
         sessionDir: this.config.sessionDir,
         shmDir: this.config.shmDir,
-        address: this.socketPath,
+        address: this.address,
         pid: process.pid,
         namespace,
         dashboardUrl: null,
-        cluster: false,
+        cluster: this.cluster !== null,
       },
     ]);
     if (remote) this.remoteConnected(client, hello);
@@ -233,17 +318,18 @@ export class Daemon {
 
   private driverConnected(client: Client, hello: HelloInfo): void {
     this.log.line(`driver ${client.pid} connected for job ${client.jobId}`);
-    this.jobEnvs.set(client.jobId, hello.runtimeEnv);
-    if (!this.jobs.has(client.jobId)) this.startJob(client.jobId, client.namespace, client.pid, 0);
+    const { jobId, namespace, pid } = client;
+    if (!this.jobs.has(jobId)) {
+      const driverCwd = hello.cwd ?? this.config.driverCwd;
+      this.startJob({ jobId, namespace, runtimeEnv: hello.runtimeEnv, driverCwd, driverNode: this.nodeId }, pid, 0);
+    }
     if (hello.logToDriver && this.config.logToDriver !== false) this.logs.addDriver(client.jobId, client.link);
     else this.logs.endJob(client.jobId);
   }
 
   /** An owner of another node; this may be the first that is heard of its job. */
   private remoteConnected({ jobId }: Client, { job }: HelloInfo): void {
-    if (job === undefined || this.jobs.has(jobId)) return;
-    this.jobEnvs.set(jobId, job.runtimeEnv);
-    this.startJob(jobId, job.namespace, 0, 0);
+    if (job !== undefined) this.learnJob({ jobId, ...job });
   }
 
   private workerConnected(worker: WorkerProcess, hello: HelloInfo, link: Link): void {
@@ -254,9 +340,30 @@ export class Daemon {
     this.scheduling.dispatch({ kind: "workerReady", token: worker.token, workerId: worker.workerId });
   }
 
-  private startJob(jobId: JobId, namespace: string, driverPid: number, prestart: number): void {
-    this.jobs.set(jobId, { jobId, namespace, driverPid, state: "RUNNING", startMs: Date.now(), endMs: null });
+  private startJob(info: JobInfo, driverPid: number, prestart: number): void {
+    this.headSide.onJobStarted(info, driverPid);
+    this.learnJob(info, prestart);
+  }
+
+  /** A job whose tasks or actors come to this node. */
+  learnJob(info: JobInfo, prestart = 0): void {
+    const { jobId, runtimeEnv, driverNode } = info;
+    if (this.jobs.has(jobId)) return;
+    this.jobs.set(jobId, info);
+    this.jobEnvs.set(jobId, runtimeEnv);
+    if (driverNode !== this.nodeId) this.logs.setRemote(jobId, (lines) => this.cluster?.log(jobId, driverNode, lines));
     this.scheduling.dispatch({ kind: "jobStarted", jobId, prestart });
+  }
+
+  jobInfo(jobId: JobId): JobInfo | null {
+    return this.jobs.get(jobId) ?? null;
+  }
+
+  /** Its driver is gone, wherever that was. */
+  jobEnded(jobId: JobId): void {
+    if (!this.jobs.delete(jobId)) return;
+    this.logs.endJob(jobId);
+    this.scheduling.dispatch({ kind: "jobEnded", jobId });
   }
 
   private disconnected(client: Client, reason: string): void {
@@ -275,14 +382,10 @@ export class Daemon {
     this.log.line(`driver ${client.pid} is gone: ${reason}`);
     if (client.pid === this.config.driverPid) return this.onEnd("its driver is gone", false);
     this.logs.removeDriver(client.jobId, client.link);
-    this.logs.endJob(client.jobId);
     this.forgetOwner(client.id);
-    this.head.onDriverGone(client.id);
-    this.head.onJobEnded(client.jobId);
-    this.scheduling.dispatch({ kind: "jobEnded", jobId: client.jobId });
+    this.headSide.onDriverGone(client.id, client.jobId);
+    this.jobEnded(client.jobId);
     this.store?.processDied(client.id);
-    const job = this.jobs.get(client.jobId);
-    if (job !== undefined) Object.assign(job, { state: "ENDED", endMs: Date.now() });
   }
 
   private forgetOwner(id: WorkerId): void {
@@ -323,26 +426,24 @@ export class Daemon {
       case Kind.StorePressure:
         return this.store?.pressure();
       case Kind.Events:
-        return this.taskEvents.add(client.jobId, message[1]);
+        return this.headSide.onTaskEvents(client.jobId, message[1]);
       case Kind.EventsFlushed:
         return this.eventDrain.flushed(client.id, message[1]);
       case Kind.Retiring:
         client.worker?.expectEnd("it had run as many calls as its function allows", null);
         return this.scheduling.dispatch({ kind: "workerRetiring", workerId: client.id });
       case Kind.ActorReady:
-        return this.head.onActorReady(message[1], message[2], message[3] ?? null, message[4]);
+        return this.headSide.onActorReady(message[1], message[2], message[3] ?? null, message[4]);
       case Kind.ActorExiting:
         client.worker?.expectEnd("exitActor()", null);
-        return this.head.onActorExiting(message[1], message[2]);
+        return this.headSide.onActorExiting(message[1], message[2]);
       case Kind.StayAlive:
         client.worker?.stays();
         return this.scheduling.dispatch({ kind: "workerStays", workerId: client.id });
       case Kind.FreeCopies:
         return this.transfer?.free(message[1]);
       case Kind.Progress:
-        for (const other of this.clients.values())
-          if (other.role === "driver" && other.jobId === client.jobId) other.link.send(message);
-        return;
+        return this.progressMade(client.jobId, message[1]);
     }
   }
 
@@ -396,11 +497,114 @@ export class Daemon {
     client?.link.fail("its process has ended");
     this.leases.workerGone(workerId);
     this.memoryWatch.workerGone(workerId);
+    for (const [actorId, actor] of this.actorsHere) if (actor.workerId === workerId) this.actorsHere.delete(actorId);
     this.broadcast([Kind.WorkerDied, workerId, exit]);
     this.scheduling.dispatch({ kind: "workerGone", workerId });
     this.forgetOwner(workerId);
-    this.head.onWorkerDied(workerId, exit);
+    this.headSide.onWorkerDied(workerId, exit);
     this.store?.processDied(workerId);
+  }
+
+  // -------------------------------------------------------------- the cluster
+
+  /** Where the session is reached: the head's address in a cluster, else this daemon's socket. */
+  get address(): string {
+    if (this.cluster === null) return this.socketPath;
+    const { host, port } = this.cluster.headAddress;
+    return `${host}:${port}`;
+  }
+
+  totalResources(): Resources {
+    return { ...this.scheduling.total(), object_store_memory: this.store?.bytesMax ?? this.config.objectStoreMemory };
+  }
+
+  freeResources(): Resources {
+    const bytesMax = this.store?.bytesMax ?? this.config.objectStoreMemory;
+    const free: Record<string, number> = {};
+    // A CPU lent by a task that waits can be owed for a moment; to the outside it is simply not there.
+    for (const [name, amount] of Object.entries(this.scheduling.available())) free[name] = Math.max(0, amount);
+    return { ...free, object_store_memory: Math.max(0, bytesMax - (this.store?.bytesUsed ?? 0)) };
+  }
+
+  pendingDemands(): PendingDemand[] {
+    return this.scheduling.describe().demands.map(({ label, resources, count }) => ({ label, resources, count }));
+  }
+
+  livingActors(): JoinInfo["actors"] {
+    return [...this.actorsHere.values()].filter(({ alive }) => alive);
+  }
+
+  /** Another node is dead: processes learn it, and what was here for owners there ends. */
+  nodeDied(nodeId: NodeId, reason: string): void {
+    this.log.line(`node ${nodeId} is dead: ${reason}`);
+    this.broadcast([Kind.NodeDied, nodeId, reason]);
+    for (const client of [...this.clients.values()])
+      if (nodeKeyOf(client.id) === nodeKeyOf(nodeId)) client.link.fail(`its node ${nodeId} is dead`);
+  }
+
+  /** Leaves when what runs here is through: asked by the head, or by a signal. */
+  drain(reason: string): void {
+    this.draining.begin(reason);
+  }
+
+  /** As `drain`, after telling the head, so that nothing new comes meanwhile. */
+  leave(reason: string): void {
+    if (this.cluster === null || this.cluster.config.driverOnly) return this.requestShutdown(reason);
+    const asked =
+      this.head !== null ? Promise.resolve() : this.cluster.askHead("drainNode", { nodeId: this.nodeId, reason }, null);
+    asked.catch(() => {}).finally(() => this.drain(reason));
+  }
+
+  /** All living nodes, this one among them. */
+  nodesChanged(nodes: readonly (ClusterNode & { readonly version: number })[]): void {
+    const members = nodes.filter((node) => !node.driverOnly || node.nodeId === this.nodeId);
+    this.scheduling.dispatch({
+      kind: "nodesChanged",
+      nodes: members.map((node) => ({ ...candidateOf(node), version: node.version })),
+    });
+  }
+
+  /** A process of another node talks to one here, or to this daemon. */
+  relayIn(_from: NodeId, target: string, stream: Duplex): void {
+    acceptRelayed(this.config.sessionDir, target, stream);
+  }
+
+  /** A request of this daemon itself to the head, wherever that is. */
+  askHead(method: HeadMethodName, params: unknown): unknown {
+    const caller = { nodeId: this.nodeId, workerId: "" as WorkerId, jobId: this.config.jobId };
+    return this.head === null ? this.cluster?.askHead(method, params, caller) : this.answerForHead(method, params, caller);
+  }
+
+  /** A request that the head answers, from a process anywhere. */
+  answerForHead(method: string, params: unknown, caller: HeadCaller): unknown {
+    const handler =
+      this.headMethods !== null && Object.hasOwn(this.headMethods, method)
+        ? this.headMethods[method as keyof HeadMethods]
+        : undefined;
+    if (handler === undefined) throw new Error(`Cannot answer request '${method}' as the head knows no such method`);
+    const fault = faultOfRequest(method, params);
+    if (fault !== null) throw new Error(fault);
+    return (handler as (params: unknown, caller: HeadCaller) => unknown)(params, caller);
+  }
+
+  /** A request of another daemon. */
+  answerNode(_from: NodeId, method: string, params: unknown): unknown {
+    if (!nodeMethods.has(method)) throw new Error(`Cannot answer request '${method}' of another node as there is no such method`);
+    const fault = faultOfRequest(method, params);
+    if (fault !== null) throw new Error(fault);
+    return (this.methods[method as MethodName] as (params: unknown, caller: Client | null) => unknown)(params, null);
+  }
+
+  /** To the drivers of the job, wherever they are. */
+  private progressMade(jobId: JobId, update: unknown): void {
+    this.progress(jobId, update);
+    const driverNode = this.jobs.get(jobId)?.driverNode ?? this.nodeId;
+    if (driverNode !== this.nodeId) this.cluster?.links.send(driverNode, [NodeKind.Progress, jobId, update]);
+  }
+
+  progress(jobId: JobId, update: unknown): void {
+    for (const other of this.clients.values())
+      if (other.role === "driver" && other.jobId === jobId) other.link.send([Kind.Progress, update]);
   }
 
   // -------------------------------------------------------------- the scheduler's effects
@@ -435,14 +639,16 @@ export class Daemon {
           pid: worker.pid,
           gpuIds: effect.gpuIds,
         };
-        return this.head.onActorPlaced(effect.actorId, place);
+        return this.headSide.onActorPlaced(effect.actorId, place);
       }
       case "actorUnplaceable":
-        return this.head.onActorUnplaceable(effect.actorId, effect.reason, effect.text);
+        return this.headSide.onActorUnplaceable(effect.actorId, effect.reason, effect.text);
       case "groupCreated":
-        return this.head.onGroupCreated(effect.groupId);
+        return this.headSide.onBundlesReserved(this.nodeId, effect.groupId, this.localNode.attemptOf(effect.groupId));
+      case "groupRefused":
+        return this.headSide.onBundlesRefused(this.nodeId, effect.groupId, this.localNode.attemptOf(effect.groupId));
       case "groupRemoved":
-        return this.head.onGroupRemoved(effect.groupId, effect.actorIds);
+        return this.headSide.onBundlesRemoved(this.nodeId, effect.groupId, effect.actorIds);
       case "warn":
         return this.warn(effect.jobId, effect.text);
     }
@@ -468,12 +674,23 @@ export class Daemon {
     this.pool.get(workerId)?.expectEnd(reason);
   }
 
-  private warn(jobId: JobId | null, text: string): void {
+  /** To the drivers of the job on this node (all when null). */
+  warn(jobId: JobId | null, text: string): void {
     this.log.line(`warning: ${text}`);
     for (const client of this.clients.values())
       if (client.role === "driver" && (jobId === null || client.jobId === jobId)) client.link.send([Kind.Warning, text]);
   }
 }
+
+/** Requests that daemons answer each other. */
+const nodeMethods: ReadonlySet<string> = new Set([
+  "killWorker",
+  "listWorkers",
+  "memory",
+  "drainEvents",
+  "flushLogs",
+  "storeStats",
+]);
 
 function versionsDiffer(theirs: number): string {
   return `Cannot connect to node daemon as it speaks protocol ${protocolVersion} and this process speaks ${theirs}`;

@@ -138,6 +138,7 @@ const requests: Readonly<Record<string, Check>> = {
   }),
   removePlacementGroup: groupId,
   waitPlacementGroup: groupId,
+  drainNode: shape({ nodeId: id, reason: text }),
   killWorker: shape({ workerId: id, reason: text }),
   pull: shape({ location, owner: id, index: natural }),
   kvPut: key,

@@ -2,12 +2,15 @@
 import type { ActorId, JobId, NodeId, PlacementGroupId, WorkerId } from "../../base/ids.ts";
 import type { ActorPlace } from "../../core/actor-registry-events.ts";
 import { Kind } from "../../wire/index.ts";
-import type { ActorSpec, ActorView, GroupStrategy, Resources } from "../../wire/messages.ts";
-import type { HeadNode } from "../head/head-node.ts";
+import type { ActorSpec, ActorView, Resources } from "../../wire/messages.ts";
+import type { ClusterNode, JobInfo } from "../../wire/node-messages.ts";
+import type { HeadNode, Reservation } from "../head/head-node.ts";
 import type { Daemon } from "./daemon.ts";
 
 export class LocalNode implements HeadNode {
   private readonly daemon: Daemon;
+  /** The latest try to reserve bundles of each group here. */
+  private readonly attempts = new Map<PlacementGroupId, number>();
 
   constructor(daemon: Daemon) {
     this.daemon = daemon;
@@ -17,7 +20,8 @@ export class LocalNode implements HeadNode {
     return this.daemon.nodeId;
   }
 
-  placeActor({ actorId, jobId, placement, lifetimeResources }: ActorSpec): void {
+  placeActor({ actorId, jobId, placement, lifetimeResources }: ActorSpec, job: JobInfo | null): void {
+    if (job !== null) this.daemon.learnJob(job);
     this.daemon.scheduling.dispatch({
       kind: "placeActor",
       actorId,
@@ -28,6 +32,7 @@ export class LocalNode implements HeadNode {
   }
 
   unplaceActor(actorId: ActorId): void {
+    this.daemon.actorsHere.delete(actorId);
     this.daemon.scheduling.dispatch({ kind: "actorGone", actorId });
   }
 
@@ -35,10 +40,13 @@ export class LocalNode implements HeadNode {
     const client = this.daemon.clients.get(place.workerId);
     if (client === undefined) return; // its end is on the way
     client.actorId = spec.actorId;
+    this.daemon.actorsHere.set(spec.actorId, { spec, incarnation, workerId: client.id, pid: client.pid, alive: false });
     client.link.send([Kind.StartActor, spec, incarnation, place.gpuIds]);
   }
 
   settleActor(actorId: ActorId): void {
+    const actor = this.daemon.actorsHere.get(actorId);
+    if (actor !== undefined) actor.alive = true;
     this.daemon.scheduling.dispatch({ kind: "actorReady", actorId });
   }
 
@@ -50,16 +58,43 @@ export class LocalNode implements HeadNode {
     this.daemon.send(workerId, [Kind.Exit, reason]);
   }
 
-  createGroup(groupId: PlacementGroupId, jobId: JobId, bundles: readonly Resources[], strategy: GroupStrategy): void {
-    const numbered = bundles.map((resources, index) => ({ index, resources }));
-    this.daemon.scheduling.dispatch({ kind: "createGroup", groupId, jobId, bundles: numbered, strategy, queue: true });
+  reserveBundles({ groupId, attempt, jobId, bundles, strategy, queue }: Reservation): void {
+    this.attempts.set(groupId, attempt);
+    this.daemon.scheduling.dispatch({ kind: "createGroup", groupId, jobId, bundles, strategy, queue });
   }
 
-  removeGroup(groupId: PlacementGroupId): void {
-    this.daemon.scheduling.dispatch({ kind: "removeGroup", groupId });
+  removeBundles(groupId: PlacementGroupId, indexes: readonly number[] | null): void {
+    if (indexes === null) this.attempts.delete(groupId);
+    this.daemon.scheduling.dispatch(
+      indexes === null ? { kind: "removeGroup", groupId } : { kind: "removeBundles", groupId, indexes },
+    );
+  }
+
+  attemptOf(groupId: PlacementGroupId): number {
+    return this.attempts.get(groupId) ?? 0;
+  }
+
+  announceGroup(groupId: PlacementGroupId, nodes: readonly (NodeId | null)[], bundles: readonly Resources[]): void {
+    if (this.daemon.cluster !== null) this.daemon.scheduling.dispatch({ kind: "groupPlaced", groupId, nodes, bundles });
+  }
+
+  announceNodes(nodes: readonly ClusterNode[]): void {
+    this.daemon.cluster?.nodesChanged(nodes);
+  }
+
+  jobEnded(jobId: JobId): void {
+    this.daemon.jobEnded(jobId);
   }
 
   publishActor(to: WorkerId, view: ActorView): void {
     this.daemon.send(to, [Kind.ActorState, view]);
+  }
+
+  warn(jobId: JobId | null, text: string): void {
+    this.daemon.warn(jobId, text);
+  }
+
+  drain(reason: string): void {
+    this.daemon.drain(reason);
   }
 }

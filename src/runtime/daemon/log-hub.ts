@@ -25,6 +25,16 @@ export class LogHub {
     this.jobs.get(jobId)?.remove(link);
   }
 
+  /** The job's driver is on another node. */
+  setRemote(jobId: JobId, send: (lines: readonly LogLine[]) => void): void {
+    this.job(jobId).setRemote(send);
+  }
+
+  /** Lines of a worker on another node, for the job's drivers here. */
+  deliver(jobId: JobId, lines: readonly LogLine[]): void {
+    this.jobs.get(jobId)?.deliver(lines);
+  }
+
   /** Nobody listens to the job any more: what it prints goes to the files only. */
   endJob(jobId: JobId): void {
     this.jobs.get(jobId)?.mute();
@@ -49,6 +59,7 @@ class JobLog implements LogSink {
   private lines: LogLine[] = [];
   private scheduled = false;
   private muted = false;
+  private remote: ((lines: readonly LogLine[]) => void) | null = null;
 
   get backlogBytes(): number {
     let bytes = 0;
@@ -59,7 +70,7 @@ class JobLog implements LogSink {
   take(line: LogLine): void {
     if (this.muted) return;
     this.lines.push(line);
-    if (this.drivers.size === 0) {
+    if (this.drivers.size === 0 && this.remote === null) {
       if (this.lines.length > earlyLinesMax) this.lines.shift();
     } else if (!this.scheduled) {
       this.scheduled = true;
@@ -84,6 +95,16 @@ class JobLog implements LogSink {
     this.flush();
   }
 
+  setRemote(send: (lines: readonly LogLine[]) => void): void {
+    this.remote = send;
+    this.flush();
+  }
+
+  deliver(lines: readonly LogLine[]): void {
+    if (this.muted) return;
+    for (const link of this.drivers) link.send([Kind.Log, lines]);
+  }
+
   remove(link: Link): void {
     this.drivers.delete(link);
   }
@@ -96,9 +117,10 @@ class JobLog implements LogSink {
 
   flush(): void {
     this.scheduled = false;
-    if (this.lines.length === 0 || this.drivers.size === 0) return;
+    if (this.lines.length === 0 || (this.drivers.size === 0 && this.remote === null)) return;
     const lines = this.lines;
     this.lines = [];
+    this.remote?.(lines);
     for (const link of this.drivers) link.send([Kind.Log, lines]);
   }
 }

@@ -1,11 +1,11 @@
 /**
  * The node daemon's process: starts, tells the driver on descriptor 3 how that went, and cleans up at the end however the end comes.
  */
-import { writeSync } from "node:fs";
+import { renameSync, writeFileSync, writeSync } from "node:fs";
 import { rm, rmdir } from "node:fs/promises";
-import { basename, dirname } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { type DaemonConfig, driverConnectMs, driverPollMs, readDaemonConfig } from "./config.ts";
+import { type DaemonConfig, driverConnectMs, driverPollMs, type NodeFile, readDaemonConfig, type StartReport } from "./config.ts";
 import { Daemon } from "./daemon.ts";
 
 let ending: Promise<void> | null = null;
@@ -23,18 +23,26 @@ async function main(): Promise<void> {
   }
   const workerEntry = config.workerEntry ?? fileURLToPath(new URL("./worker.js", import.meta.url));
   const daemon = new Daemon(config, workerEntry, (reason, orderly) => end(daemon, reason, orderly, 0));
+  let signals = 0;
   for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const)
-    process.on(signal, () => end(daemon, `the daemon was sent ${signal}`, false, 0));
+    process.on(signal, () => {
+      // A node of a cluster leaves in good order; asked twice, or for a local session, at once.
+      if (signals++ === 0 && daemon.cluster !== null && signal !== "SIGHUP") daemon.leave(`the daemon was sent ${signal}`);
+      else end(daemon, `the daemon was sent ${signal}`, false, 0);
+    });
   process.on("uncaughtException", (error) => failed(daemon, error));
   process.on("unhandledRejection", (error) => failed(daemon, error));
   try {
+    // Whoever stands between this node and the others must know the port before the node can join.
+    if (config.cluster?.announce != null) daemon.listening = (port) => report({ ok: true, listening: port });
     const listening = daemon.start();
     // The workers are on their way now; what follows is done while they start.
     const { openStore } = await import("./open-store.ts");
     daemon.attachStore(openStore(daemon));
     await listening;
-    report({ ok: true });
-    watchForDriver(daemon, config);
+    if (config.driverPid !== null) watchForDriver(daemon, config, config.driverPid);
+    else writeNodeFile(daemon);
+    report({ ok: true, ...whereabouts(daemon) });
   } catch (error) {
     report({ ok: false, error: (error as Error).message });
     end(daemon, `Cannot start: ${(error as Error).message}`, false, 1);
@@ -42,7 +50,7 @@ async function main(): Promise<void> {
 }
 
 /** One line to the driver that waits for it; a driver that is gone does not. */
-function report(outcome: { ok: boolean; error?: string }): void {
+function report(outcome: StartReport): void {
   try {
     writeSync(3, `${JSON.stringify(outcome)}\n`);
   } catch {
@@ -50,12 +58,35 @@ function report(outcome: { ok: boolean; error?: string }): void {
   }
 }
 
+function whereabouts({ nodeId, cluster }: Daemon): Pick<StartReport, "nodeId" | "clusterId" | "host" | "port"> {
+  return cluster === null ? { nodeId } : { nodeId, clusterId: cluster.id, ...cluster.announced };
+}
+
+/** Tells `init()` and the command line that a node runs here, and which. */
+function writeNodeFile({ nodeId, cluster, config }: Daemon): void {
+  if (cluster === null) return;
+  const { host, port } = cluster.headAddress;
+  const file: NodeFile = {
+    pid: process.pid,
+    nodeId,
+    clusterId: cluster.id,
+    isHead: cluster.config.role === "head",
+    ...cluster.announced,
+    headHost: host,
+    headPort: port,
+    startedMs: Date.now(),
+  };
+  const path = join(config.sessionDir, "node.json");
+  writeFileSync(`${path}.new`, JSON.stringify(file), { mode: 0o600 });
+  renameSync(`${path}.new`, path);
+}
+
 /** Until the driver has connected its end cannot be seen on a connection. */
-function watchForDriver(daemon: Daemon, config: DaemonConfig): void {
-  const until = Date.now() + driverConnectMs;
+function watchForDriver(daemon: Daemon, config: DaemonConfig, driverPid: number): void {
+  const until = Date.now() + driverConnectMs + (config.cluster?.joinTimeoutMs ?? 0);
   const timer = setInterval(() => {
     if ([...daemon.clients.values()].some((client) => client.role === "driver")) return clearInterval(timer);
-    if (!isAlive(config.driverPid)) end(daemon, "its driver ended before it connected", false, 0);
+    if (!isAlive(driverPid)) end(daemon, "its driver ended before it connected", false, 0);
     else if (Date.now() > until) end(daemon, `its driver did not connect within ${driverConnectMs} ms`, false, 0);
   }, driverPollMs);
 }

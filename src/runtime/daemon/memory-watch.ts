@@ -68,8 +68,8 @@ function candidates(daemon: Daemon): MemoryCandidate[] {
       sinceMs: Math.max(grantedAtMs, known?.sinceMs ?? 0),
     });
   }
-  for (const { workerId, pid, className, restartsLeft, actorId } of daemon.head.listActors()) {
-    if (workerId === null || pid === null) continue;
+  for (const { spec, workerId, pid } of daemon.actorsHere.values()) {
+    const { className, actorId } = spec;
     const worker = daemon.pool.get(workerId);
     if (worker === undefined || worker.isEnding) continue;
     found.set(workerId, {
@@ -77,7 +77,7 @@ function candidates(daemon: Daemon): MemoryCandidate[] {
       pid,
       label: `actor ${className} ${actorId}`,
       kind: "actor",
-      retriable: restartsLeft !== 0,
+      retriable: spec.maxRestarts !== 0,
       sinceMs: worker.startedMs,
     });
   }

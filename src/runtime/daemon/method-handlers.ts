@@ -1,71 +1,46 @@
 /** What the daemon does for each request. The types are in methods.ts; most answers are the head's. */
-import { hostname } from "node:os";
 import { isShoalError } from "../../base/errors.ts";
-import type { NodeView, Resources } from "../../wire/messages.ts";
+import { nodeKeyOf } from "../../base/ids.ts";
 import type { Client } from "./client.ts";
+import type { ClusterSide } from "./cluster-side.ts";
 import type { Daemon } from "./daemon.ts";
 import { flushLogs } from "./flush-logs.ts";
+import { type HeadCaller, type HeadMethodName, type HeadMethods, headMethodNames } from "./head-methods.ts";
 import { MemoryReader, residentBytes } from "./memory-usage.ts";
-import type { MethodHandlers, StatusView, WireError, WorkerView } from "./methods.ts";
+import type { MethodHandlers, WireError, WorkerView } from "./methods.ts";
 
-export function createMethodHandlers(daemon: Daemon): MethodHandlers<Client> {
-  const { head, nodeId } = daemon;
-  const from = (caller: Client) => ({ nodeId, workerId: caller.id });
+/** Milliseconds another node has to answer. */
+const nodeRequestMs = 10_000;
+
+export function createMethodHandlers(daemon: Daemon, headMethods: HeadMethods | null): MethodHandlers<Client> {
+  const { nodeId } = daemon;
+  const byHead = Object.fromEntries(
+    headMethodNames.map((name) => [
+      name,
+      (params: unknown, caller: Client) => {
+        const from: HeadCaller = { nodeId, workerId: caller.id, jobId: caller.jobId };
+        if (headMethods !== null) return (headMethods[name] as (params: unknown, from: HeadCaller) => unknown)(params, from);
+        return (daemon.cluster as ClusterSide).askHead(name, params, from);
+      },
+    ]),
+  ) as unknown as Pick<MethodHandlers<Client>, HeadMethodName>;
   return {
-    createActor: (spec, caller) => head.createActor(spec, from(caller)),
-    getActor: ({ name, namespace }, caller) => head.findActor(namespace, name, from(caller)),
-    subscribeActor: ({ actorId, byName }, caller) => head.subscribeActor(actorId, byName ?? null, from(caller)),
-    killActor({ actorId, noRestart }) {
-      head.killActor(actorId, noRestart);
-      return null;
-    },
-    actorOutOfScope({ actorId }) {
-      head.actorOutOfScope(actorId);
-      return null;
-    },
-    listActors: ({ namespace, all }) =>
-      head
-        .listActors()
-        .filter((view) => (all === true || view.state !== "DEAD") && (namespace === undefined || view.namespace === namespace)),
-
-    createPlacementGroup: (spec) => head.createGroup(spec),
-    removePlacementGroup({ groupId }) {
-      head.removeGroup(groupId);
-      return null;
-    },
-    getPlacementGroup: (params) => ("groupId" in params ? head.groupById(params.groupId) : head.groupByName(params.name)),
-    waitPlacementGroup: ({ groupId }) => head.whenGroupSettled(groupId),
-    listPlacementGroups: () => head.listGroups(),
-
-    nodes: () => [nodeView(daemon)],
-    clusterResources: () => totalResources(daemon),
-    availableResources: () => freeResources(daemon),
-    status: () => status(daemon),
+    ...byHead,
 
     killWorker({ workerId, reason }) {
+      const elsewhere = nodeKeyOf(workerId) === nodeKeyOf(nodeId) ? null : daemon.cluster?.nodeOf(nodeKeyOf(workerId));
+      if (elsewhere != null && daemon.cluster !== null)
+        return daemon.cluster.links.request(elsewhere, "killWorker", { workerId, reason }, nodeRequestMs);
       const worker = daemon.pool.get(workerId);
       worker?.kill(reason);
       return worker !== undefined;
     },
 
-    kvPut: ({ namespace, key, value, overwrite }) => head.kvPut(namespace, key, value, overwrite ?? true),
-    kvGet: ({ namespace, key }) => head.kvGet(namespace, key),
-    kvDel: ({ namespace, key }) => head.kvDelete(namespace, key),
-    kvKeys: ({ namespace, prefix }) => head.kvKeys(namespace, prefix ?? ""),
-
-    putCode({ key, files }, caller) {
-      head.code.put(key, files, caller.jobId);
-      return null;
-    },
-    getCode: ({ key }) => head.code.get(key),
     fetchCode: ({ key }) => daemon.code.fetch(key).then(() => null),
     packDirectory: (wanted) => daemon.workingDirs.pack(wanted),
     readPack: ({ hash, offset, bytes }) => daemon.workingDirs.read(hash, offset, bytes),
 
-    timeline: ({ jobId }) => daemon.taskEvents.of(jobId),
-    listTasks: ({ jobId, limit }) => daemon.taskEvents.of(jobId).slice(-(limit ?? 10_000)),
     listWorkers: () => workers(daemon),
-    listJobs: () => [...daemon.jobs.values()],
     pull: (request) => transferOf(daemon).pull(request),
     transferStats: () => transferOf(daemon).stats(),
     storeStats: () => storeOf(daemon).stats(),
@@ -74,7 +49,16 @@ export function createMethodHandlers(daemon: Daemon): MethodHandlers<Client> {
       return { usedBytes, totalBytes, store: await storeOf(daemon).stats(), workers: await workers(daemon) };
     },
 
-    drainEvents: ({ jobId }) => daemon.eventDrain.drain(jobId).then(() => null),
+    async drainEvents({ jobId }, caller) {
+      const here = daemon.eventDrain.drain(jobId);
+      // Asked by a process: everybody's; by another daemon: this node's.
+      const others = caller === null || daemon.cluster === null ? [] : daemon.cluster.others();
+      await Promise.allSettled([
+        here,
+        ...others.map((node) => daemon.cluster?.links.request(node, "drainEvents", { jobId }, nodeRequestMs)),
+      ]);
+      return null;
+    },
     flushLogs: () => flushLogs(daemon).then(() => null),
     shutdown({ reason }) {
       setImmediate(() => daemon.requestShutdown(reason ?? "shutdown"));
@@ -91,50 +75,6 @@ export function toWireError(error: unknown): WireError {
   for (const [name, value] of Object.entries(error))
     if (name !== "code" && name !== "retryable" && name !== "name") fields[name] = value;
   return { name: error.name, code: error.code, message: error.message, fields };
-}
-
-function totalResources(daemon: Daemon): Resources {
-  const { store, scheduling } = daemon;
-  return { ...scheduling.describe().total, object_store_memory: store?.bytesMax ?? daemon.config.objectStoreMemory };
-}
-
-function freeResources(daemon: Daemon): Resources {
-  const bytesMax = daemon.store?.bytesMax ?? daemon.config.objectStoreMemory;
-  const free: Record<string, number> = {};
-  // A CPU lent by a task that waits can be owed for a moment; to the outside it is simply not there.
-  for (const [name, amount] of Object.entries(daemon.scheduling.describe().available)) free[name] = Math.max(0, amount);
-  return { ...free, object_store_memory: Math.max(0, bytesMax - (daemon.store?.bytesUsed ?? 0)) };
-}
-
-function nodeView(daemon: Daemon): NodeView {
-  return {
-    nodeId: daemon.nodeId,
-    alive: true,
-    address: daemon.socketPath,
-    hostname: hostname(),
-    isHead: true,
-    resources: totalResources(daemon),
-    available: freeResources(daemon),
-    labels: daemon.config.labels,
-    deathReason: null,
-  };
-}
-
-function status(daemon: Daemon): StatusView {
-  const actors: Record<string, number> = {};
-  for (const { state } of daemon.head.listActors()) actors[state] = (actors[state] ?? 0) + 1;
-  return {
-    nodes: [nodeView(daemon)],
-    total: totalResources(daemon),
-    available: freeResources(daemon),
-    pending: pendingOf(daemon),
-    actors,
-    workers: daemon.pool.size,
-  };
-}
-
-function pendingOf(daemon: Daemon): StatusView["pending"] {
-  return daemon.scheduling.describe().demands.map(({ label, resources, count }) => ({ label, resources, count }));
 }
 
 async function workers(daemon: Daemon): Promise<WorkerView[]> {

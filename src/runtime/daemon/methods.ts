@@ -2,7 +2,7 @@
  * The requests a node daemon answers, by name, with the types of their parameters and results. Both sides use this one interface, so
  * that a call and its handler cannot drift apart. A refusal travels as `WireError`.
  */
-import type { ActorId, JobId, PlacementGroupId, WorkerId } from "../../base/ids.ts";
+import type { ActorId, JobId, NodeId, PlacementGroupId, WorkerId } from "../../base/ids.ts";
 import type { CodeFiles } from "../../functions/index.ts";
 import type { StoreStats } from "../../objects/index.ts";
 import type { ActorSpec, ActorView, GroupStrategy, GroupView, NodeView, Resources, TaskEvent } from "../../wire/messages.ts";
@@ -89,6 +89,9 @@ export interface DaemonMethods {
   clusterResources(params: Record<string, never>): Resources;
   availableResources(params: Record<string, never>): Resources;
   status(params: Record<string, never>): StatusView;
+
+  /** Gives the node nothing new and asks it to leave when it is through with what it has. Refused when there is no such node. */
+  drainNode(params: { nodeId: NodeId; reason: string }): null;
 
   /** Ends a worker at once (cancel by force). False when it is not there any more. */
   killWorker(params: { workerId: WorkerId; reason: string }): boolean;

@@ -2,7 +2,15 @@
  * Runs the pure scheduler: feeds it events with the time, hands out its effects in order, and wakes it when it asked to be woken.
  * Events that arise while effects are carried out wait for their turn, so no step ever sees a half-done one.
  */
-import { createScheduler, describe, nextWakeMs, type SchedulerOptions, step } from "../../core/scheduler.ts";
+import {
+  availableResources,
+  createScheduler,
+  describe,
+  nextWakeMs,
+  type SchedulerOptions,
+  step,
+  totalResources,
+} from "../../core/scheduler.ts";
 import type { SchedulerEffect, SchedulerEvent } from "../../core/scheduler-events.ts";
 
 export class Scheduling {
@@ -13,6 +21,8 @@ export class Scheduling {
   private timer: NodeJS.Timeout | null = null;
   private timerAtMs = Number.POSITIVE_INFINITY;
   private closed = false;
+  /** Told after every change. */
+  onChanged: () => void = () => {};
 
   constructor(options: SchedulerOptions, carryOut: (effect: SchedulerEffect) => void) {
     this.state = createScheduler(options);
@@ -32,10 +42,19 @@ export class Scheduling {
       this.stepping = false;
     }
     this.arm();
+    this.onChanged();
   }
 
   describe(): ReturnType<typeof describe> {
     return describe(this.state);
+  }
+
+  total(): Record<string, number> {
+    return totalResources(this.state);
+  }
+
+  available(): Record<string, number> {
+    return availableResources(this.state);
   }
 
   close(): void {

@@ -1,6 +1,7 @@
 /**
  * What the head must not forget when it restarts: detached actors and their names, placement groups, jobs, keys. All of it goes through this
- * one interface, so that where it is kept is a choice made at the start: in memory for `init()`, whose head never outlives its driver.
+ * one interface, so that where it is kept is a choice made at the start: in memory for `init()`, whose head never outlives its driver; in a local file for
+ * `shoal start --head`, so that a head started again on the same file knows what its cluster knew.
  */
 
 export interface ControlStore {
@@ -13,6 +14,8 @@ export interface ControlStore {
   entries(table: string): Iterable<readonly [key: string, value: unknown]>;
   /** Resolves when everything put so far would survive the end of this process. */
   sync(): Promise<void>;
+  /** Writes what is left and lets go of the file. */
+  close(): Promise<void>;
 }
 
 export class MemoryControlStore implements ControlStore {
@@ -39,4 +42,15 @@ export class MemoryControlStore implements ControlStore {
   sync(): Promise<void> {
     return Promise.resolve();
   }
+
+  close(): Promise<void> {
+    return Promise.resolve();
+  }
+}
+
+/** Opens the store in `file` (made if it is missing), or one in memory for null. */
+export async function openControlStore(file: string | null): Promise<ControlStore> {
+  if (file === null) return new MemoryControlStore();
+  const { FileControlStore } = await import("./file-store.ts"); // loads a database: a local `init()` has no use for it
+  return FileControlStore.open(file);
 }

@@ -1,4 +1,4 @@
-/** The head's record of placement groups: their names, who waits for them, whose they are. Where the bundles lie is the scheduler's business. */
+/** The head's record of placement groups: their names, who waits for them, whose they are. Where the bundles lie is group-placing.ts's business. */
 import type { JobId, PlacementGroupId } from "../../base/ids.ts";
 import type { GroupStrategy, GroupView, Resources } from "../../wire/messages.ts";
 
@@ -69,6 +69,11 @@ export class Groups {
     if (record === undefined || record.state === "REMOVED") return;
     record.state = "CREATED";
     settle(record);
+  }
+
+  becomeRescheduling(groupId: PlacementGroupId): void {
+    const record = this.records.get(groupId);
+    if (record?.state === "CREATED") record.state = "RESCHEDULING";
   }
 
   becomeRemoved(groupId: PlacementGroupId): void {

@@ -5,14 +5,31 @@
  * (core/); this class carries its effects to the nodes, keeps the subscribers, and wakes it when time has passed.
  */
 import { ActorAlreadyExistsError } from "../../base/errors.ts";
-import type { ActorId, JobId, NodeId, PlacementGroupId, WorkerId } from "../../base/ids.ts";
+import { type ActorId, type JobId, type NodeId, nodeKeyOf, type PlacementGroupId, type WorkerId } from "../../base/ids.ts";
 import { createActorRegistry, findByName, nextWakeMs, step, viewOf } from "../../core/actor-registry.ts";
 import type { ActorPlace, RegistryEffect, RegistryEvent } from "../../core/actor-registry-events.ts";
-import type { ActorSpec, ActorView, GroupView, ProcessExit, WireValue } from "../../wire/messages.ts";
+import type { ActorSpec, ActorView, GroupView, ProcessExit, Resources, TaskEvent, WireValue } from "../../wire/messages.ts";
+import type { ClusterNode, JobInfo, JoinInfo, PendingDemand } from "../../wire/node-messages.ts";
+import { ActorPlacing } from "./actor-placing.ts";
 import { CodeTable } from "./code-table.ts";
-import type { ControlStore } from "./control-store.ts";
+import { type ControlStore, MemoryControlStore } from "./control-store.ts";
+import { GroupPlacing } from "./group-placing.ts";
 import { type GroupSpec, Groups } from "./groups.ts";
 import type { HeadNode } from "./head-node.ts";
+import type { HeadSide } from "./head-side.ts";
+import { Jobs } from "./jobs.ts";
+import { Members } from "./members.ts";
+import { TaskEvents } from "./task-events.ts";
+
+/** What the head needs of the daemon it lives in. */
+export interface HeadHandlers {
+  /** Milliseconds of silence after which a node is dead. */
+  readonly nodeTimeoutMs: number;
+  /** Whether nothing listens at the address any more. */
+  probe(host: string, port: number): Promise<boolean>;
+  nodeDead(nodeId: NodeId, reason: string): void;
+  announced(nodes: readonly ClusterNode[]): void;
+}
 
 /** A process that wants to hear of an actor. */
 interface Subscriber {
@@ -23,15 +40,22 @@ interface Subscriber {
 /** Milliseconds in which the order to create an actor follows its handle, whatever the load. */
 const creationMs = 10_000;
 
+/** Milliseconds in which the nodes of a head that is back report what lives on them. */
+const recoveryMs = 10_000;
+
 const tables = { keys: "keys", actors: "detached actors" } as const;
 
-export class Head {
-  private readonly store: ControlStore;
+export class Head implements HeadSide {
+  private store: ControlStore = new MemoryControlStore();
   private readonly registry = createActorRegistry();
   readonly code: CodeTable;
-  private readonly endedJobs = new Set<JobId>();
   private readonly groups = new Groups();
-  private readonly nodes = new Map<NodeId, HeadNode>();
+  readonly jobs = new Jobs();
+  readonly taskEvents = new TaskEvents();
+  readonly members: Members;
+  private readonly actorPlacing: ActorPlacing;
+  private readonly groupPlacing: GroupPlacing;
+  private readonly handlers: HeadHandlers;
   private readonly subscribers = new Map<ActorId, Map<WorkerId, Subscriber>>();
   /** Which actors a process has subscribed to: to forget it when it ends. */
   private readonly subscriptions = new Map<WorkerId, Set<ActorId>>();
@@ -40,26 +64,112 @@ export class Head {
   private timer: NodeJS.Timeout | null = null;
   private queue: RegistryEvent[] = [];
   private stepping = false;
+  private recovery: NodeJS.Timeout | null = null;
   private lastCreated: (RegistryEffect & { kind: "created" }) | null = null;
 
-  constructor(store: ControlStore) {
-    this.store = store;
+  constructor(handlers: HeadHandlers) {
+    this.handlers = handlers;
     this.code = new CodeTable(
       () => this.store,
       (jobId) => this.needsCode(jobId),
     );
+    this.members = new Members(handlers.nodeTimeoutMs, {
+      probe: (host, port) => handlers.probe(host, port),
+      dead: (nodeId, reason) => this.nodeDead(nodeId, reason),
+      announced: (nodes) => this.nodesChanged(nodes),
+    });
+    this.actorPlacing = new ActorPlacing(this.members, {
+      jobOf: (spec) => this.jobs.info(spec.jobId),
+      groupNodes: (groupId) => this.groupPlacing.nodesOf(groupId),
+      unplaceable: (actorId, text) => this.onActorUnplaceable(actorId, "unschedulable", text),
+      warn: (spec, text) => this.warn(spec.jobId, text),
+    });
+    this.groupPlacing = new GroupPlacing(this.members, {
+      created: (groupId) => this.groupCreated(groupId),
+      rescheduling: (groupId) => this.groups.becomeRescheduling(groupId),
+      removed: (groupId, actorIds) => this.groupRemoved(groupId, actorIds),
+      warn: (spec, text) => this.warn(spec.jobId, text),
+    });
   }
 
   /** The job runs, or a detached actor of it lives. */
   private needsCode(jobId: JobId): boolean {
-    if (!this.endedJobs.has(jobId)) return true;
+    if (this.jobs.isRunning(jobId)) return true;
     for (const record of this.registry.actors.values())
       if (record.spec.jobId === jobId && viewOf(record).state !== "DEAD") return true;
     return false;
   }
 
-  addNode(node: HeadNode): void {
-    this.nodes.set(node.nodeId, node);
+  /**
+   * Takes over what an earlier head on the same store knew: keys, and detached actors with their names. The actors are placed anew unless a node that
+   * joins within `recoveryMs` has them alive.
+   */
+  recover(store: ControlStore): void {
+    this.store = store;
+    const saved = [...store.entries(tables.actors)].map(([, value]) => value as { spec: ActorSpec; restartsLeft: number });
+    for (const { spec, restartsLeft } of saved) this.dispatch({ kind: "restored", spec, restartsLeft });
+    if (saved.length === 0) return;
+    this.recovery = setTimeout(() => this.dispatch({ kind: "placeRestored" }), recoveryMs);
+    this.recovery.unref();
+  }
+
+  // -------------------------------------------------------------- nodes
+
+  /** Null when the node is a member now, else why it cannot be one. */
+  join(info: JoinInfo, node: HeadNode, isHead: boolean): string | null {
+    const isNew = !this.members.isAlive(info.nodeId);
+    const refused = this.members.join(info, node, isHead);
+    if (refused !== null) return refused;
+    if (isNew && !isHead) {
+      node.announceNodes(this.members.views());
+      this.groupPlacing.nodeJoined(info.nodeId);
+    }
+    for (const { spec, incarnation, workerId, pid } of info.actors)
+      this.dispatch({
+        kind: "recovered",
+        spec,
+        incarnation,
+        place: { nodeId: info.nodeId, workerId, address: "", pid, gpuIds: [] },
+      });
+    return null;
+  }
+
+  onHeartbeat(nodeId: NodeId, available: Resources, pending: readonly PendingDemand[], storeUsed: number): void {
+    this.actorPlacing.nodeHeard(nodeId);
+    this.members.heartbeat(nodeId, available, pending, storeUsed);
+  }
+
+  /** Stops giving the node work and asks it to leave when it is through with what it has. */
+  drainNode(nodeId: NodeId, reason: string): void {
+    const node = this.members.node(nodeId);
+    if (node === undefined) throw new Error(`Cannot drain node ${nodeId} as there is none of that id alive`);
+    this.members.drain(nodeId);
+    node.drain(reason);
+  }
+
+  private nodeDead(nodeId: NodeId, reason: string): void {
+    this.handlers.nodeDead(nodeId, reason);
+    const key = nodeKeyOf(nodeId);
+    for (const workerId of [...this.subscriptions.keys()]) if (nodeKeyOf(workerId) === key) this.unsubscribeAll(workerId);
+    this.dispatch({ kind: "nodeDied", nodeId, text: reason });
+    for (const ownerId of [...this.registry.byOwner.keys()])
+      if (nodeKeyOf(ownerId) === key) this.dispatch({ kind: "ownerGone", ownerId });
+    for (const jobId of this.jobs.drivenFrom(nodeId)) this.onJobEnded(jobId);
+    // After this event the node is no candidate any more.
+    queueMicrotask(() => {
+      this.actorPlacing.nodeGone(nodeId);
+      this.groupPlacing.nodeGone(nodeId);
+    });
+  }
+
+  private nodesChanged(nodes: readonly ClusterNode[]): void {
+    this.handlers.announced(nodes);
+    this.actorPlacing.look();
+    this.groupPlacing.look();
+  }
+
+  private warn(jobId: JobId | null, text: string): void {
+    for (const node of this.members.living()) node.warn(jobId, text);
   }
 
   // -------------------------------------------------------------- actors
@@ -145,10 +255,12 @@ export class Head {
   // -------------------------------------------------------------- news from nodes
 
   onActorPlaced(actorId: ActorId, place: ActorPlace): void {
+    this.actorPlacing.over(actorId);
     this.dispatch({ kind: "placed", actorId, place });
   }
 
   onActorUnplaceable(actorId: ActorId, reason: "unschedulable" | "runtime env", text: string): void {
+    this.actorPlacing.over(actorId);
     this.dispatch({ kind: "unplaceable", actorId, reason, text });
   }
 
@@ -165,24 +277,48 @@ export class Head {
     this.dispatch({ kind: "workerDied", workerId, exit });
   }
 
-  onDriverGone(workerId: WorkerId): void {
+  onDriverGone(workerId: WorkerId, jobId: JobId): void {
     this.unsubscribeAll(workerId);
     this.dispatch({ kind: "ownerGone", ownerId: workerId });
+    this.onJobEnded(jobId);
+  }
+
+  onTaskEvents(jobId: JobId, events: readonly TaskEvent[]): void {
+    this.taskEvents.add(jobId, events);
+  }
+
+  onJobStarted(info: JobInfo, driverPid: number | null): void {
+    this.jobs.start(info, driverPid);
   }
 
   onJobEnded(jobId: JobId): void {
-    this.endedJobs.add(jobId);
+    if (!this.jobs.end(jobId)) return;
     this.dispatch({ kind: "jobEnded", jobId });
     for (const groupId of this.groups.ofJob(jobId)) this.removeGroup(groupId);
+    for (const node of this.members.living()) node.jobEnded(jobId);
   }
 
-  onGroupCreated(groupId: PlacementGroupId): void {
+  onBundlesReserved(nodeId: NodeId, groupId: PlacementGroupId, attempt: number): void {
+    this.groupPlacing.onReserved(nodeId, groupId, attempt);
+  }
+
+  onBundlesRefused(nodeId: NodeId, groupId: PlacementGroupId, attempt: number): void {
+    this.groupPlacing.onRefused(nodeId, groupId, attempt);
+  }
+
+  onBundlesRemoved(nodeId: NodeId, groupId: PlacementGroupId, actorIds: readonly ActorId[]): void {
+    this.groupPlacing.onRemoved(nodeId, groupId, actorIds);
+  }
+
+  private groupCreated(groupId: PlacementGroupId): void {
     this.groups.becomeCreated(groupId);
+    this.actorPlacing.look();
   }
 
-  onGroupRemoved(groupId: PlacementGroupId, actorIds: readonly ActorId[]): void {
+  private groupRemoved(groupId: PlacementGroupId, actorIds: readonly ActorId[]): void {
     this.groups.becomeRemoved(groupId);
     if (actorIds.length > 0) this.dispatch({ kind: "groupRemoved", actorIds, groupText: `placement group ${groupId}` });
+    this.actorPlacing.look();
   }
 
   // -------------------------------------------------------------- placement groups
@@ -190,14 +326,14 @@ export class Head {
   createGroup(spec: GroupSpec): GroupView {
     const view = this.groups.add(spec);
     if (view === null) throw new Error(`Cannot create placement group '${spec.name}' as the name is taken`);
-    this.anyNode().createGroup(spec.groupId, spec.jobId, spec.bundles, spec.strategy);
-    return view;
+    this.groupPlacing.place(spec);
+    return this.groups.byId(spec.groupId) as GroupView;
   }
 
   removeGroup(groupId: PlacementGroupId): void {
     const view = this.groups.byId(groupId);
     if (view === null || view.state === "REMOVED") return;
-    this.anyNode().removeGroup(groupId);
+    this.groupPlacing.remove(groupId);
   }
 
   groupById(groupId: PlacementGroupId): GroupView | null {
@@ -244,6 +380,9 @@ export class Head {
   }
 
   close(): void {
+    this.members.close();
+    this.actorPlacing.close();
+    if (this.recovery !== null) clearTimeout(this.recovery);
     if (this.timer !== null) clearTimeout(this.timer);
     this.timer = null;
   }
@@ -271,15 +410,18 @@ export class Head {
         this.lastCreated = effect;
         return;
       case "place":
-        return this.anyNode().placeActor(effect.spec);
-      case "unplace":
-        return this.anyNode().unplaceActor(effect.actorId);
+        return this.actorPlacing.place(effect.spec);
+      case "unplace": {
+        const nodeId = this.actorPlacing.over(effect.actorId) ?? effect.nodeId;
+        if (nodeId !== null) this.members.node(nodeId)?.unplaceActor(effect.actorId);
+        return;
+      }
       case "start":
-        return this.nodes.get(effect.place.nodeId)?.startActor(effect.spec, effect.incarnation, effect.place);
+        return this.members.node(effect.place.nodeId)?.startActor(effect.spec, effect.incarnation, effect.place);
       case "settled":
-        return this.nodes.get(effect.nodeId)?.settleActor(effect.actorId);
+        return this.members.node(effect.nodeId)?.settleActor(effect.actorId);
       case "endProcess":
-        return this.nodes.get(effect.nodeId)?.endWorker(effect.workerId, effect.how, effect.reason);
+        return this.members.node(effect.nodeId)?.endWorker(effect.workerId, effect.how, effect.reason);
       case "publish":
         return this.publish(effect.view);
       case "save":
@@ -293,7 +435,7 @@ export class Head {
   private publish(view: ActorView): void {
     const subscribers = this.subscribers.get(view.actorId);
     if (subscribers === undefined) return;
-    for (const { nodeId, workerId } of subscribers.values()) this.nodes.get(nodeId)?.publishActor(workerId, view);
+    for (const { nodeId, workerId } of subscribers.values()) this.members.node(nodeId)?.publishActor(workerId, view);
     if (view.state !== "DEAD") return;
     this.subscribers.delete(view.actorId);
     for (const workerId of subscribers.keys()) this.subscriptions.get(workerId)?.delete(view.actorId);
@@ -314,12 +456,6 @@ export class Head {
       if (subscribers?.delete(workerId) === true && subscribers.size === 0) this.subscribers.delete(actorId);
     }
     this.subscriptions.delete(workerId);
-  }
-
-  /** The node that places actors and groups: while nodes cannot join there is the head's own. */
-  private anyNode(): HeadNode {
-    for (const node of this.nodes.values()) return node;
-    throw new Error("Cannot place anything as the cluster has no node");
   }
 
   private armTimer(): void {

@@ -12,12 +12,17 @@ export interface Connecting {
   readonly connected: Promise<void>;
 }
 
-export function connectTo(host: string, port: number, tls: LoadedTls | null, timeoutMs: number): Connecting {
+/** `from`: the address of this machine that the connection comes from; undefined: whichever the system takes. */
+export function connectTo(
+  host: string,
+  port: number,
+  tls: LoadedTls | null,
+  timeoutMs: number,
+  from: string | undefined,
+): Connecting {
   // Certificates are checked against the authority; names are not (node-tls.ts).
-  const socket =
-    tls === null
-      ? connect({ host, port })
-      : connectTls({ host, port, ...tls, rejectUnauthorized: true, checkServerIdentity: () => undefined });
+  const plain = connect({ host, port, localAddress: from });
+  const socket = tls === null ? plain : connectTls({ socket: plain, ...tls, rejectUnauthorized: true, checkServerIdentity: () => undefined });
   const connected = new Promise<void>((resolve, reject) => {
     const timer = setTimeout(() => socket.destroy(new Error(`nothing answered within ${timeoutMs} ms`)), timeoutMs);
     const settled = (): void => {

@@ -5,7 +5,7 @@
  * connection before its acceptor said Accepted, and an acceptor says that to one only: with a dial of its own under way the node of
  * the smaller id lets the other's wait for the outcome, and that of the larger id gives its own up. Messages wait in the meantime.
  */
-import type { Socket } from "node:net";
+import { isIP, type Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { AssertionFailed, assert } from "../../base/assert.ts";
 import { ClusterConnectionError } from "../../base/errors.ts";
@@ -94,6 +94,7 @@ export class NodeLinks {
   /** Nodes that a dropped message was reported for. */
   private readonly unreachable = new Set<NodeId>();
   private closed = false;
+  private ownAddress: string | undefined;
 
   constructor(options: NodeLinksOptions, handlers: NodeLinksHandlers) {
     if (options.token === "") throw new Error("Cannot connect nodes without a token");
@@ -115,6 +116,8 @@ export class NodeLinks {
 
   /** Listens; resolves with the port, which is a free one when `port` is 0. */
   listen(host: string, port: number): Promise<number> {
+    // A node that was given one of its machine's addresses is known to the others by that one.
+    if (isIP(host) !== 0 && !/^(0\.0\.0\.0|::)$/.test(host)) this.ownAddress = host;
     return this.listener.listen(host, port);
   }
 
@@ -275,7 +278,7 @@ export class NodeLinks {
 
   private connectSocket(address: { readonly host: string; readonly port: number }, timeoutMs: number): Connecting {
     if (this.closed) throw new Error("this node is shutting down");
-    const connecting = connectTo(address.host, address.port, this.tls, timeoutMs);
+    const connecting = connectTo(address.host, address.port, this.tls, timeoutMs, this.ownAddress);
     const { socket } = connecting;
     this.sockets.add(socket);
     socket.once("close", () => this.sockets.delete(socket));

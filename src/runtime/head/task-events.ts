@@ -1,7 +1,7 @@
 /** The last steps of each job's tasks, for the timeline and the listings. Bounded; the oldest go. */
 import type { JobId } from "../../base/ids.ts";
 import type { TaskEvent } from "../../wire/messages.ts";
-import { taskEventsMax } from "./config.ts";
+import { taskEventsMax } from "../daemon/config.ts";
 
 export class TaskEvents {
   private readonly jobs = new Map<JobId, TaskEvent[]>();

@@ -1,0 +1,264 @@
+/**
+ * A daemon among others: the connections to them, the table of nodes, and what they say to each other. A daemon of a local `init()` has none of this.
+ *
+ * The head's daemon answers for the head; any other is tied to it (head-watch.ts) and passes on what its processes ask of the head.
+ */
+import { connect, type Socket } from "node:net";
+import { hostname } from "node:os";
+import { type JobId, type NodeId, type NodeKey, nodeKeyOf, type WorkerId } from "../../base/ids.ts";
+import type { LogLine, NodeView, Resources } from "../../wire/messages.ts";
+import { type ClusterNode, type Joined, type JoinInfo, NodeKind, type NodeMessage } from "../../wire/node-messages.ts";
+import { RemoteNode } from "../head/remote-node.ts";
+import { NodeLinks } from "../transport/node-links.ts";
+import type { ClusterConfig } from "./config.ts";
+import type { Daemon } from "./daemon.ts";
+import { HeadInbox } from "./head-inbox.ts";
+import type { HeadCaller } from "./head-methods.ts";
+import { ackOfHeartbeat, HeadWatch } from "./head-watch.ts";
+import { NodeInbox } from "./node-inbox.ts";
+
+/** Milliseconds a request to the head may take: `waitPlacementGroup` and the like end when the head is lost, not before. */
+const headRequestMs = 86_400_000;
+const probeMs = 1_000;
+/** Milliseconds for which changes of what is free are collected. */
+const newsMs = 20;
+
+export class ClusterSide {
+  readonly links: NodeLinks;
+  readonly config: ClusterConfig;
+  /** All nodes ever heard of, the dead ones included. */
+  readonly nodes = new Map<NodeId, ClusterNode & { readonly version: number }>();
+  private version = 0;
+  private readonly daemon: Daemon;
+  private readonly keys = new Map<NodeKey, NodeId>();
+  private readonly headInbox: HeadInbox | null;
+  private readonly nodeInbox: NodeInbox;
+  private watch: HeadWatch | null = null;
+  private clusterId: string | null;
+  private newsTimer: NodeJS.Timeout | null = null;
+  private lastNews = "";
+  private closed = false;
+  port = 0;
+
+  constructor(daemon: Daemon, config: ClusterConfig) {
+    this.daemon = daemon;
+    this.config = config;
+    this.clusterId = config.role === "head" ? daemon.config.clusterId : config.clusterId;
+    this.nodeInbox = new NodeInbox(daemon, this);
+    this.headInbox = daemon.head === null ? null : new HeadInbox(daemon.head, this);
+    this.links = new NodeLinks(
+      {
+        nodeId: daemon.nodeId,
+        token: config.token,
+        clusterId: () => this.clusterId,
+        tls: config.tls,
+        log: (line) => daemon.log.line(line),
+      },
+      {
+        onMessage: (from, message) => this.receive(from, message),
+        onRequest: (from, method, params) => this.answer(from, method, params),
+        onOpen: () => {},
+        onClosed: (nodeId, reason) => this.disconnected(nodeId, reason),
+        onStream: (from, target, stream) => this.daemon.relayIn(from, target, stream),
+        onBulk: (_from, socket) => socket.destroy(),
+      },
+    );
+  }
+
+  /** Listens, and joins the head unless this is it. Rejects with what is in the way. */
+  async start(): Promise<void> {
+    const { host, port, role, head, joinTimeoutMs } = this.config;
+    this.port = await this.links.listen(host, port);
+    this.daemon.listening(this.port);
+    if (role === "head") {
+      const refused = this.daemon.head?.join(this.joinInfo(), this.daemon.localNode, true) ?? null;
+      if (refused !== null) throw new Error(refused);
+      return;
+    }
+    if (head === null) throw new Error("Cannot join a cluster without the address of its head");
+    this.watch = new HeadWatch(this.links, head.host, head.port, {
+      joinInfo: () => this.joinInfo(),
+      heartbeat: (sequence) => this.heartbeat(sequence),
+      joined: (answer) => this.joined(answer),
+      interrupted: (reason) => {
+        this.daemon.log.line(`the head is out of reach: ${reason}`);
+        this.daemon.warn(null, `The head of the cluster is out of reach (${reason}); trying to reach it again`);
+      },
+      lost: (reason) => this.daemon.requestEnd(`this node is cut off: ${reason}`),
+    });
+    await this.watch.join(joinTimeoutMs);
+  }
+
+  get headNodeId(): NodeId {
+    return this.watch?.headNodeId ?? this.daemon.nodeId;
+  }
+
+  get id(): string {
+    return this.clusterId ?? this.daemon.config.clusterId;
+  }
+
+  /** Where the head is reached. */
+  get headAddress(): { readonly host: string; readonly port: number } {
+    return this.config.head ?? this.announced;
+  }
+
+  /** Where other nodes reach this one. */
+  get announced(): { readonly host: string; readonly port: number } {
+    return this.config.announce ?? { host: this.config.host, port: this.port };
+  }
+
+  isAlive(key: NodeKey): boolean {
+    return this.keys.has(key);
+  }
+
+  nodeOf(key: NodeKey): NodeId | null {
+    return this.keys.get(key) ?? null;
+  }
+
+  /** Living nodes but this one. */
+  others(): NodeId[] {
+    return [...this.keys.values()].filter((nodeId) => nodeId !== this.daemon.nodeId);
+  }
+
+  sendToHead(message: NodeMessage): void {
+    if (this.watch?.headNodeId != null) this.links.send(this.watch.headNodeId, message);
+  }
+
+  askHead(method: string, params: unknown, caller: unknown): Promise<unknown> {
+    return this.links.request(this.headNodeId, `head.${method}`, [params, caller], headRequestMs);
+  }
+
+  /** Something was granted or given back here: the head is told soon, if it changed what is free. */
+  resourcesChanged(): void {
+    if (this.newsTimer !== null || this.closed) return;
+    this.newsTimer = setTimeout(() => {
+      this.newsTimer = null;
+      const news = JSON.stringify(this.daemon.scheduling.available());
+      if (news === this.lastNews) return;
+      this.lastNews = news;
+      if (this.watch !== null) this.watch.sendHeartbeat();
+      else this.headInbox?.ownHeartbeat(this.heartbeat(0));
+    }, newsMs);
+    this.newsTimer.unref();
+  }
+
+  log(jobId: JobId, driverNode: NodeId, lines: readonly LogLine[]): void {
+    this.links.send(driverNode, [NodeKind.Log, jobId, lines]);
+  }
+
+  /** Says goodbye and closes all connections. */
+  async close(reason: string): Promise<void> {
+    this.closed = true;
+    if (this.newsTimer !== null) clearTimeout(this.newsTimer);
+    if (this.watch !== null) this.sendToHead([NodeKind.Leaving, reason]);
+    this.watch?.close();
+    await this.links.close();
+  }
+
+  // -------------------------------------------------------------- the table of nodes
+
+  /** Entries that changed. */
+  nodesChanged(entries: readonly ClusterNode[]): void {
+    if (entries.length === 0) return;
+    const died: NodeView[] = [];
+    for (const entry of entries) {
+      const before = this.nodes.get(entry.nodeId);
+      this.nodes.set(entry.nodeId, { ...entry, version: ++this.version });
+      if (entry.alive) this.keys.set(nodeKeyOf(entry.nodeId), entry.nodeId);
+      else if (before?.alive !== false) {
+        this.keys.delete(nodeKeyOf(entry.nodeId));
+        died.push(entry);
+      }
+    }
+    this.links.learn(entries.filter((entry) => entry.alive && entry.nodeId !== this.daemon.nodeId));
+    for (const { nodeId, deathReason } of died) {
+      if (nodeId === this.daemon.nodeId) {
+        this.daemon.requestEnd(`the head has given this node up: ${deathReason}`);
+        return;
+      }
+      this.links.drop(nodeId, deathReason ?? "it is dead");
+      this.daemon.nodeDied(nodeId, deathReason ?? "it is dead");
+    }
+    this.daemon.nodesChanged([...this.nodes.values()].filter((node) => node.alive));
+  }
+
+  // -------------------------------------------------------------- messages
+
+  private receive(from: NodeId, message: NodeMessage): void {
+    if (from === this.watch?.headNodeId) this.watch.heard();
+    if (this.headInbox?.receive(from, message) === true) {
+      if (message[0] === NodeKind.Heartbeat) this.links.send(from, ackOfHeartbeat);
+      return;
+    }
+    this.nodeInbox.receive(from, message, from === this.headNodeId);
+  }
+
+  private answer(from: NodeId, method: string, params: unknown): unknown {
+    if (method === "join") return this.accept(from, params as JoinInfo);
+    if (method.startsWith("head.") && this.daemon.head !== null) {
+      const [inner, caller] = params as [unknown, HeadCaller | null];
+      return this.daemon.answerForHead(method.slice("head.".length), inner, {
+        workerId: "" as WorkerId,
+        jobId: "" as JobId,
+        ...caller,
+        nodeId: from,
+      });
+    }
+    return this.daemon.answerNode(from, method, params);
+  }
+
+  private accept(from: NodeId, info: JoinInfo): Joined {
+    const { head } = this.daemon;
+    if (head === null) throw Object.assign(new Error("Cannot join here as this is not the head"), { code: "JOIN_REFUSED" });
+    if (info?.nodeId !== from) throw Object.assign(new Error("Cannot join as another node"), { code: "JOIN_REFUSED" });
+    const refused = head.join(info, new RemoteNode(from, (message) => this.links.send(from, message)), false);
+    if (refused !== null) throw Object.assign(new Error(refused), { code: "JOIN_REFUSED" });
+    this.daemon.log.line(`node ${from} joined from ${info.host}:${info.port}`);
+    return { clusterId: this.id, headNodeId: this.daemon.nodeId, nodes: head.members.views() };
+  }
+
+  private joined({ clusterId, nodes }: Joined): void {
+    this.clusterId = clusterId;
+    this.nodesChanged(nodes);
+    this.daemon.log.line(`joined cluster ${clusterId} at ${this.headAddress.host}:${this.headAddress.port}`);
+  }
+
+  private disconnected(nodeId: NodeId, reason: string): void {
+    this.daemon.head?.members.disconnected(nodeId, reason);
+    this.watch?.disconnected(nodeId, reason);
+  }
+
+  private joinInfo(): JoinInfo {
+    const { daemon, config } = this;
+    return {
+      nodeId: daemon.nodeId,
+      hostname: hostname(),
+      ...this.announced,
+      resources: daemon.totalResources(),
+      available: daemon.freeResources(),
+      labels: daemon.config.labels,
+      objectStoreMemory: daemon.config.objectStoreMemory,
+      driverOnly: config.driverOnly,
+      actors: daemon.livingActors(),
+    };
+  }
+
+  private heartbeat(sequence: number): NodeMessage & { 0: typeof NodeKind.Heartbeat } {
+    const available: Resources = this.daemon.freeResources();
+    return [NodeKind.Heartbeat, sequence, available, this.daemon.pendingDemands(), this.daemon.store?.bytesUsed ?? 0];
+  }
+}
+
+/** Whether nothing listens there: refused at once. Silence is no answer. */
+export function isGone(host: string, port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket: Socket = connect({ host, port, timeout: probeMs });
+    const done = (gone: boolean): void => {
+      socket.destroy();
+      resolve(gone);
+    };
+    socket.once("connect", () => done(false));
+    socket.once("timeout", () => done(false));
+    socket.once("error", (error: NodeJS.ErrnoException) => done(error.code === "ECONNREFUSED"));
+  });
+}

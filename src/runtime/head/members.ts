@@ -1,0 +1,160 @@
+/** The cluster's nodes as the head sees them: runs the membership machine, and keeps for each living node how to direct it. */
+import type { NodeId } from "../../base/ids.ts";
+import {
+  createMembership,
+  type MemberRecord,
+  type MembershipEffect,
+  type MembershipEvent,
+  nextWakeMs,
+  nodeView,
+  step,
+} from "../../core/membership.ts";
+import type { NodeCandidate } from "../../core/placement.ts";
+import { toUnits } from "../../core/resources.ts";
+import type { Resources } from "../../wire/messages.ts";
+import type { ClusterNode, JoinInfo, PendingDemand } from "../../wire/node-messages.ts";
+import type { HeadNode } from "./head-node.ts";
+
+/** Milliseconds between announcements of what is free. */
+const announceMs = 50;
+
+export interface MembersHandlers {
+  /** Whether nothing listens at the node's address any more. */
+  probe(host: string, port: number): Promise<boolean>;
+  dead(nodeId: NodeId, reason: string): void;
+  announced(nodes: readonly ClusterNode[]): void;
+}
+
+/** A node that may get work. */
+export interface Candidate extends NodeCandidate {
+  readonly node: HeadNode;
+}
+
+export class Members {
+  private readonly machine;
+  private readonly handlers: MembersHandlers;
+  private readonly nodes = new Map<NodeId, HeadNode>();
+  private timer: NodeJS.Timeout | null = null;
+  private closed = false;
+
+  constructor(timeoutMs: number, handlers: MembersHandlers) {
+    this.machine = createMembership({ timeoutMs, announceMs });
+    this.handlers = handlers;
+  }
+
+  /** Null when accepted, else why not. */
+  join(info: JoinInfo, node: HeadNode, isHead: boolean): string | null {
+    const before = this.nodes.get(info.nodeId);
+    this.nodes.set(info.nodeId, node);
+    const refused = this.dispatch({ kind: "join", info, isHead }).find((effect) => effect.kind === "refused");
+    if (refused === undefined) return null;
+    if (before === undefined) this.nodes.delete(info.nodeId);
+    return (refused as { reason: string }).reason;
+  }
+
+  heartbeat(nodeId: NodeId, available: Resources, pending: readonly PendingDemand[], storeUsed: number): void {
+    this.dispatch({ kind: "heartbeat", nodeId, available, pending, storeUsed });
+  }
+
+  left(nodeId: NodeId, reason: string): void {
+    this.dispatch({ kind: "left", nodeId, reason });
+  }
+
+  disconnected(nodeId: NodeId, reason: string): void {
+    this.dispatch({ kind: "disconnected", nodeId, reason });
+  }
+
+  drain(nodeId: NodeId): void {
+    this.dispatch({ kind: "drain", nodeId });
+  }
+
+  isAlive(nodeId: NodeId): boolean {
+    const member = this.machine.members.get(nodeId);
+    return member !== undefined && member.state !== "DEAD";
+  }
+
+  node(nodeId: NodeId): HeadNode | undefined {
+    return this.nodes.get(nodeId);
+  }
+
+  living(): IterableIterator<HeadNode> {
+    return this.nodes.values();
+  }
+
+  get count(): number {
+    return this.nodes.size;
+  }
+
+  /** All nodes, the dead ones remembered included. */
+  views(): ClusterNode[] {
+    return [...this.machine.members.values()].map(nodeView);
+  }
+
+  records(): IterableIterator<MemberRecord> {
+    return this.machine.members.values();
+  }
+
+  /** Nodes that may get work, with what is free on them now. */
+  candidates(): Candidate[] {
+    const candidates: Candidate[] = [];
+    for (const member of this.machine.members.values()) {
+      const node = this.nodes.get(member.info.nodeId);
+      if (member.state !== "ALIVE" || member.info.driverOnly || node === undefined) continue;
+      candidates.push({
+        node,
+        nodeId: member.info.nodeId,
+        labels: member.info.labels,
+        total: unitsOf(member.info.resources),
+        available: unitsOf(member.available),
+      });
+    }
+    return candidates;
+  }
+
+  close(): void {
+    this.closed = true;
+    if (this.timer !== null) clearTimeout(this.timer);
+  }
+
+  private dispatch(event: MembershipEvent): MembershipEffect[] {
+    if (this.closed) return [];
+    const effects = step(this.machine, performance.now(), event);
+    for (const effect of effects) this.carryOut(effect);
+    this.arm();
+    return effects;
+  }
+
+  private carryOut(effect: MembershipEffect): void {
+    switch (effect.kind) {
+      case "probe": {
+        const info = this.machine.members.get(effect.nodeId)?.info;
+        if (info === undefined) return;
+        this.handlers.probe(info.host, info.port).then((gone) => this.dispatch({ kind: "probed", nodeId: effect.nodeId, gone }));
+        return;
+      }
+      case "dead":
+        this.handlers.dead(effect.nodeId, effect.reason);
+        this.nodes.delete(effect.nodeId);
+        return;
+      case "announce":
+        for (const node of this.nodes.values()) node.announceNodes(effect.nodes);
+        return this.handlers.announced(effect.nodes);
+      case "accepted":
+      case "refused":
+        return;
+    }
+  }
+
+  private arm(): void {
+    if (this.timer !== null) clearTimeout(this.timer);
+    this.timer = null;
+    const wake = nextWakeMs(this.machine);
+    if (wake === null || this.closed) return;
+    this.timer = setTimeout(() => this.dispatch({ kind: "tick" }), Math.max(1, Math.ceil(wake - performance.now())));
+    this.timer.unref();
+  }
+}
+
+function unitsOf(resources: Resources): Map<string, number> {
+  return new Map(Object.entries(resources).map(([name, amount]) => [name, toUnits(name, amount)]));
+}
