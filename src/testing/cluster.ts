@@ -38,7 +38,8 @@ export interface TestNode {
   readonly shmDir: string;
 }
 
-interface Member extends TestNode {
+interface Member {
+  readonly node: TestNode;
   readonly child: ChildProcess;
   readonly gate: Gate;
   readonly paths: SessionPaths;
@@ -71,7 +72,7 @@ export class Cluster {
   }
 
   get nodes(): readonly TestNode[] {
-    return [...this.members.values()];
+    return [...this.members.values()].map(({ node }) => node);
   }
 
   /** Starts a node; the first is the head's. Resolves when it is a member. */
@@ -187,12 +188,9 @@ export class Cluster {
       throw error;
     });
     if (isHead) this.clusterId = report.clusterId ?? this.clusterId;
+    const node: TestNode = { nodeId, pid: child.pid as number, isHead, ...session.paths };
     const member: Member = {
-      nodeId,
-      pid: child.pid as number,
-      isHead,
-      sessionDir: session.paths.sessionDir,
-      shmDir: session.paths.shmDir,
+      node,
       child,
       gate,
       paths: session.paths,
@@ -200,7 +198,7 @@ export class Cluster {
     };
     this.members.set(nodeId, member);
     gate.isCut = (host) => [...this.members.values()].some((other) => other.gate.cutOff && other.gate.daemonHost === host);
-    return member;
+    return node;
   }
 
   private memberOf(node: TestNode): Member {
@@ -214,8 +212,8 @@ export class Cluster {
   private async gone(member: Member): Promise<void> {
     await member.ended;
     await member.gate.close();
-    if (existsSync(member.sessionDir) || existsSync(member.shmDir)) removeSession(member.paths);
-    this.members.delete(member.nodeId);
+    if (existsSync(member.paths.sessionDir) || existsSync(member.paths.shmDir)) removeSession(member.paths);
+    this.members.delete(member.node.nodeId);
   }
 }
 
