@@ -60,7 +60,10 @@ export class ClusterSide {
         onOpen: () => {},
         onClosed: (nodeId, reason) => this.disconnected(nodeId, reason),
         onStream: (from, target, stream) => this.daemon.relayIn(from, target, stream),
-        onBulk: (_from, socket) => socket.destroy(),
+        onBulk: (from, socket, first) => {
+          if (this.daemon.transfer === null) socket.destroy();
+          else this.daemon.transfer.onBulk(from, socket, first);
+        },
       },
     );
   }

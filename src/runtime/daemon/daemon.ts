@@ -195,8 +195,11 @@ export class Daemon {
     for (const client of this.clients.values()) if (client.id !== except && client.role !== "tool") client.link.send(message);
   }
 
-  send(to: WorkerId, message: FromDaemon): void {
-    this.clients.get(to)?.link.send(message);
+  /** False when no process of that id is connected. */
+  send(to: WorkerId, message: FromDaemon): boolean {
+    const client = this.clients.get(to);
+    client?.link.send(message);
+    return client !== undefined;
   }
 
   requestShutdown(reason: string): void {
@@ -220,6 +223,7 @@ export class Daemon {
       for (const client of this.clients.values()) if (client.role === "driver") client.link.send([Kind.Exit, reason]);
     for (const client of this.clients.values()) client.link.flush();
     await this.pool.close(500);
+    this.transfer?.close();
     await this.cluster?.close(reason);
     await this.controlStore?.close();
     this.logs.flush();
@@ -383,6 +387,7 @@ export class Daemon {
     if (client.pid === this.config.driverPid) return this.onEnd("its driver is gone", false);
     this.logs.removeDriver(client.jobId, client.link);
     this.forgetOwner(client.id);
+    this.transfer?.ownerDied(client.id);
     this.headSide.onDriverGone(client.id, client.jobId);
     this.jobEnded(client.jobId);
     this.store?.processDied(client.id);
@@ -501,6 +506,7 @@ export class Daemon {
     this.broadcast([Kind.WorkerDied, workerId, exit]);
     this.scheduling.dispatch({ kind: "workerGone", workerId });
     this.forgetOwner(workerId);
+    this.transfer?.ownerDied(workerId);
     this.headSide.onWorkerDied(workerId, exit);
     this.store?.processDied(workerId);
   }
@@ -540,6 +546,7 @@ export class Daemon {
     this.broadcast([Kind.NodeDied, nodeId, reason]);
     for (const client of [...this.clients.values()])
       if (nodeKeyOf(client.id) === nodeKeyOf(nodeId)) client.link.fail(`its node ${nodeId} is dead`);
+    this.transfer?.nodeDied(nodeId);
   }
 
   /** Leaves when what runs here is through: asked by the head, or by a signal. */

@@ -23,6 +23,7 @@ export class NodeInbox {
       case NodeKind.Progress:
         return daemon.progress(message[1], message[2]);
       default:
+        if (daemon.transfer?.onMessage(from, message) === true) return;
         daemon.log.line(`node ${from} sent a message of kind ${message[0]}, which is not its to send`);
     }
   }

@@ -19,7 +19,7 @@ export interface StoreKeeperHandlers {
 }
 
 export class StoreKeeper {
-  private readonly manager: StoreManager;
+  readonly manager: StoreManager;
   private readonly handlers: StoreKeeperHandlers;
   private readonly timer: NodeJS.Timeout;
   private collectedAtMs = Number.NEGATIVE_INFINITY;
