@@ -624,17 +624,17 @@ export class Daemon {
         return this.stopWorker(effect.workerId, effect.reason);
       case "tryExit":
         this.pool.get(effect.workerId)?.expectEnd("it was idle", null);
-        return this.send(effect.workerId, [Kind.TryExit]);
+        return void this.send(effect.workerId, [Kind.TryExit]);
       case "grant":
         return this.grant(effect.ownerId, effect.classId, effect.leaseId, effect.workerId, effect.gpuIds);
       case "recall":
-        return this.send(effect.ownerId, [Kind.Recall, effect.leaseId]);
+        return void this.send(effect.ownerId, [Kind.Recall, effect.leaseId]);
       case "unschedulable":
-        return this.send(effect.ownerId, [Kind.Unschedulable, effect.classId, effect.reason, effect.text]);
+        return void this.send(effect.ownerId, [Kind.Unschedulable, effect.classId, effect.reason, effect.text]);
       case "spill":
-        return this.send(effect.ownerId, [Kind.Spill, effect.classId, effect.nodeId, effect.count, effect.hard]);
+        return void this.send(effect.ownerId, [Kind.Spill, effect.classId, effect.nodeId, effect.count, effect.hard]);
       case "decline":
-        return this.send(effect.ownerId, [Kind.Decline, effect.classId, effect.count]);
+        return void this.send(effect.ownerId, [Kind.Decline, effect.classId, effect.count]);
       case "actorPlaced": {
         const worker = this.pool.get(effect.workerId);
         if (worker === undefined)

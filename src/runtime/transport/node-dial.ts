@@ -22,7 +22,8 @@ export function connectTo(
 ): Connecting {
   // Certificates are checked against the authority; names are not (node-tls.ts).
   const plain = connect({ host, port, localAddress: from });
-  const socket = tls === null ? plain : connectTls({ socket: plain, ...tls, rejectUnauthorized: true, checkServerIdentity: () => undefined });
+  const socket =
+    tls === null ? plain : connectTls({ socket: plain, ...tls, rejectUnauthorized: true, checkServerIdentity: () => undefined });
   const connected = new Promise<void>((resolve, reject) => {
     const timer = setTimeout(() => socket.destroy(new Error(`nothing answered within ${timeoutMs} ms`)), timeoutMs);
     const settled = (): void => {
