@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { readFileSync, rmSync } from "node:fs";
 import { connect as connectTls } from "node:tls";
-import { afterAll, afterEach, beforeAll, expect, type TestContext, test } from "vitest";
+import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { nodeKeyOf } from "../../base/ids.ts";
 import { NodeKind } from "../../wire/node-messages.ts";
 import type { NodeTls } from "./node-tls.ts";
@@ -9,14 +9,16 @@ import { CertificateAuthority, missingOpenssl } from "./testing/certificates.ts"
 import { NodeUnderTest } from "./testing/node-under-test.ts";
 import { readAll, say } from "./testing/raw-peer.ts";
 
-let missing: string | null = null;
+/** Why there can be no certificates on this machine: the tests that need them are then left out, with this in their names. */
+const missing = await missingOpenssl();
+const tlsTest = test.skipIf(missing !== null);
+const why = missing === null ? "" : ` (not run: ${missing})`;
 const authorities: CertificateAuthority[] = [];
 let ours: { a: NodeTls; b: NodeTls };
 let theirs: NodeTls;
 let nodes: NodeUnderTest[] = [];
 
 beforeAll(async () => {
-  missing = await missingOpenssl();
   if (missing !== null) return;
   const authority = await new CertificateAuthority().create();
   const other = await new CertificateAuthority().create();
@@ -34,10 +36,6 @@ afterEach(async () => {
   nodes = [];
 });
 
-function needOpenssl(context: TestContext): void {
-  if (missing !== null) context.skip(missing);
-}
-
 async function node(tls: NodeTls | null, token = "the token"): Promise<NodeUnderTest> {
   const made = await new NodeUnderTest({ tls, token }).listen();
   nodes.push(made);
@@ -52,8 +50,7 @@ async function expectOneLine(server: NodeUnderTest, line: RegExp): Promise<void>
   expect(server.log).toEqual([expect.stringMatching(line)]);
 }
 
-test("nodes with certificates of one authority talk: messages, streams, bulk", async (context) => {
-  needOpenssl(context);
+tlsTest(`nodes with certificates of one authority talk: messages, streams, bulk${why}`, async () => {
   const [a, b] = [await node(ours.a), await node(ours.b)];
   a.links.learn([b.place]);
   b.links.learn([a.place]);
@@ -77,8 +74,7 @@ test("nodes with certificates of one authority talk: messages, streams, bulk", a
   expect([a.log, b.log]).toEqual([[], []]);
 });
 
-test("certificates may be given as text", async (context) => {
-  needOpenssl(context);
+tlsTest(`certificates may be given as text${why}`, async () => {
   const text = (path: string) => readFileSync(path, "utf8");
   const a = await node({ cert: text(ours.a.cert), key: text(ours.a.key), ca: text(ours.a.ca) });
   const b = await node(ours.b);
@@ -91,23 +87,20 @@ test("a file that cannot be read is named", () => {
   );
 });
 
-test("a node without TLS is refused where it is required", async (context) => {
-  needOpenssl(context);
+tlsTest(`a node without TLS is refused where it is required${why}`, async () => {
   const server = await node(ours.a);
   const plain = await node(null);
   await expect(plain.links.dial("127.0.0.1", server.port, 5_000)).rejects.toThrow(/TLS|closed the connection/);
   await expectOneLine(server, /it does not speak TLS, which this node requires/);
 });
 
-test("an HTTP request to a port with TLS is one line", async (context) => {
-  needOpenssl(context);
+tlsTest(`an HTTP request to a port with TLS is one line${why}`, async () => {
   const server = await node(ours.a);
   await say(server.port, "GET / HTTP/1.1\r\nhost: x\r\n\r\n");
   await expectOneLine(server, /it does not speak TLS, which this node requires/);
 });
 
-test("a node with TLS says so when the other has none", async (context) => {
-  needOpenssl(context);
+tlsTest(`a node with TLS says so when the other has none${why}`, async () => {
   const server = await node(null);
   const secure = await node(ours.a);
   await expect(secure.links.dial("127.0.0.1", server.port, 5_000)).rejects.toMatchObject({ code: "CLUSTER_CONNECTION" });
@@ -115,8 +108,7 @@ test("a node with TLS says so when the other has none", async (context) => {
   expect(server.log).toEqual([expect.stringMatching(/it speaks TLS, which is not switched on here$/)]);
 });
 
-test("a certificate of another authority is refused", async (context) => {
-  needOpenssl(context);
+tlsTest(`a certificate of another authority is refused${why}`, async () => {
   const server = await node(ours.a);
   const stranger = await node({ ...theirs, ca: ours.a.ca });
   await expect(stranger.links.dial("127.0.0.1", server.port, 5_000)).rejects.toThrow(
@@ -125,16 +117,14 @@ test("a certificate of another authority is refused", async (context) => {
   await expectOneLine(server, /its certificate is not one of this cluster's authority/);
 });
 
-test("a server with a certificate of another authority is not talked to", async (context) => {
-  needOpenssl(context);
+tlsTest(`a server with a certificate of another authority is not talked to${why}`, async () => {
   const server = await node({ ...theirs, ca: ours.a.ca });
   const honest = await node(ours.b);
   await expect(honest.links.dial("127.0.0.1", server.port, 5_000)).rejects.toThrow(/certificate/);
   expect(server.opened).toEqual([]);
 });
 
-test("a client without a certificate is refused", async (context) => {
-  needOpenssl(context);
+tlsTest(`a client without a certificate is refused${why}`, async () => {
   const server = await node(ours.a);
   const socket = connectTls({
     port: server.port,
@@ -147,16 +137,14 @@ test("a client without a certificate is refused", async (context) => {
   await expectOneLine(server, /it showed no certificate$/);
 });
 
-test("a certificate does not stand for the token", async (context) => {
-  needOpenssl(context);
+tlsTest(`a certificate does not stand for the token${why}`, async () => {
   const server = await node(ours.a);
   const stranger = await node(ours.b, "another");
   await expect(stranger.links.dial("127.0.0.1", server.port, 5_000)).rejects.toMatchObject({ code: "AUTHENTICATION" });
   await expectOneLine(server, /it does not know the cluster's token$/);
 });
 
-test("connections are let go, however they end", async (context) => {
-  needOpenssl(context);
+tlsTest(`connections are let go, however they end${why}`, async () => {
   const server = await node(ours.a);
   for (let i = 0; i < 5; i++) await say(server.port, "no TLS at all, but long enough to be seen as none");
   await expect((await node(ours.b, "another")).links.dial("127.0.0.1", server.port, 5_000)).rejects.toThrow("token");
