@@ -100,6 +100,8 @@ export type SchedulerEffect =
   | { readonly kind: "startWorker"; readonly token: number; readonly jobId: JobId; readonly runtimeEnv: RuntimeEnvSpec | null }
   | { readonly kind: "stopWorker"; readonly workerId: WorkerId; readonly reason: string }
   | { readonly kind: "tryExit"; readonly workerId: WorkerId }
+  /** A worker that retires has no lease left: nobody pushes to it any more, it may end. */
+  | { readonly kind: "retired"; readonly workerId: WorkerId }
   | {
       readonly kind: "grant";
       readonly ownerId: WorkerId;

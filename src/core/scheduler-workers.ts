@@ -208,7 +208,9 @@ export function endLease(state: SchedulerState, lease: Lease, now: number): void
   if (lease.blocked) worker.blockedLeases--;
   freeAllocation(state, lease.source, lease.allocation);
   noteBlocked(state, worker);
-  if (worker.leases.size === 0 && worker.state === "leased") becomeIdle(state, worker, now);
+  if (worker.leases.size > 0) return;
+  if (worker.state === "leased") becomeIdle(state, worker, now);
+  else if (worker.state === "retiring") state.effects.push({ kind: "retired", workerId: worker.workerId });
 }
 
 /** Keeps `blocked` and its count true after a change of the worker's leases. */
@@ -446,6 +448,7 @@ export function workerRetiring(state: SchedulerState, workerId: WorkerId): void 
   worker.state = "retiring";
   noteBlocked(state, worker);
   for (const lease of worker.leases) if (!lease.recalled) recallLease(state, lease, never);
+  if (worker.leases.size === 0) state.effects.push({ kind: "retired", workerId });
 }
 
 export function recallLease(state: SchedulerState, lease: Lease, coverUntilMs: number): void {

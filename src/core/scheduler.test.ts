@@ -132,7 +132,9 @@ describe("leases", () => {
     const [lease] = node.run("driver", 1, oneCpu, 2);
     const effects = node.send({ kind: "workerRetiring", workerId: lease.workerId });
     expect(node.of("recall", effects).map((recall) => recall.leaseId)).toEqual([lease.leaseId]);
+    expect(node.of("retired", effects)).toEqual([]);
     node.giveBack(lease);
+    expect(node.of("retired").map((effect) => effect.workerId)).toEqual([lease.workerId]);
     expect(node.startAll().length).toBe(1);
     expect([...node.leases.values()].map((next) => next.workerId)).not.toContain(lease.workerId);
   });

@@ -308,7 +308,7 @@ export type FromDaemon =
   /** To a worker: end. To a driver: the daemon ends, with the reason. */
   | readonly [typeof Kind.Exit, reason: string]
   | readonly [typeof Kind.StartActor, ActorSpec, incarnation: number, gpuIds: readonly number[]]
-  /** To an idle worker beyond the pool's size: exit, or answer StayAlive. */
+  /** To an idle worker beyond the pool's size: exit, or answer StayAlive. To one that retires: all its leases are back, exit when you can. */
   | readonly [typeof Kind.TryExit]
   /** Send the task events you hold (Events), then EventsFlushed with this id. */
   | readonly [typeof Kind.FlushEvents, id: number]

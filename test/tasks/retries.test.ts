@@ -147,4 +147,15 @@ describe("maxCalls", () => {
     expect(new Set(pids).size).toBe(4);
     await waitFor("the workers to end", () => pids.every((id) => !isRunning(id)));
   });
+
+  test("a worker ends only when nobody pushes to it any more, however slow its caller is", async () => {
+    const attempt = shoal.remote(() => shoal.getRuntimeContext().attempt, { maxCalls: 1, numCpus: 2 });
+    const refs = Array.from({ length: 6 }, () => attempt.remote());
+    for (const ref of refs) {
+      await shoal.wait([ref]);
+      const end = performance.now() + 300; // the caller computes while it is asked to return its lease
+      while (performance.now() < end);
+    }
+    expect(await shoal.get(refs)).toEqual([0, 0, 0, 0, 0, 0]);
+  });
 });

@@ -625,6 +625,8 @@ export class Daemon {
       case "tryExit":
         this.pool.get(effect.workerId)?.expectEnd("it was idle", null);
         return void this.send(effect.workerId, [Kind.TryExit]);
+      case "retired":
+        return void this.send(effect.workerId, [Kind.TryExit]);
       case "grant":
         return this.grant(effect.ownerId, effect.classId, effect.leaseId, effect.workerId, effect.gpuIds);
       case "recall":

@@ -28,9 +28,6 @@ const repliesPerFlush = 64;
 /** A task that runs this long gives back what was queued behind it. */
 const handBackAfterMs = 5;
 
-/** How long a retiring worker waits for the daemon to recall its leases from their owners. */
-const recallMs = 50;
-
 /** An argument could not be had: the run fails with that very error, as it would have had the argument failed before. */
 export class ArgumentFailed extends Error {
   override readonly name = "ArgumentFailed";
@@ -95,7 +92,8 @@ export class Executor implements WorkerSide, LaneHooks {
         this.actor.start(message[1], message[2], message[3]);
         return;
       case Kind.TryExit:
-        if (this.runs.size === 0 && this.runtime.ownership.owned.size === 0) this.exitSoon(0);
+        if (this.retiring) this.exitWhenQuiet();
+        else if (this.runs.size === 0 && this.runtime.ownership.owned.size === 0) this.exitSoon(0);
         else this.runtime.daemon.send([Kind.StayAlive]);
         return;
       case Kind.FlushEvents:
@@ -417,12 +415,12 @@ export class Executor implements WorkerSide, LaneHooks {
     this.retiring = true;
     this.runtime.daemon.send([Kind.Retiring]);
     if (run.lane !== null) this.handBackQueue(run.lane);
-    setTimeout(() => this.exitWhenQuiet(), recallMs); // until the owner is told, it goes on pushing: that is handed back
+    // The daemon calls its leases back. Until their owners are told they go on pushing, which is handed back; TryExit says when all are.
   }
 
   /** Nothing new comes, so nothing would make the engine collect the refs that keep this process up. */
   private exitWhenQuiet(waitMs = 20): void {
-    if (this.runs.size <= 1 && this.runtime.ownership.owned.size === 0) return void setImmediate(() => this.exitSoon(0));
+    if (this.runs.size === 0 && this.runtime.ownership.owned.size === 0) return void setImmediate(() => this.exitSoon(0));
     setTimeout(() => {
       collectGarbage();
       setImmediate(() => this.exitWhenQuiet(Math.min(1_000, waitMs * 2)));
