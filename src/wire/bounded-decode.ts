@@ -6,7 +6,13 @@ import { Packr, RESERVE_START_SPACE, Unpackr } from "msgpackr";
 import { FrameError } from "./frame.ts";
 import { nodeDepthMax, nodeValuesMax } from "./limits.ts";
 
-const options = { useRecords: false, mapsAsObjects: true, int64AsType: "number" as const, moreTypes: false };
+const options = {
+  useRecords: false,
+  mapsAsObjects: true,
+  int64AsType: "number" as const,
+  moreTypes: false,
+  variableMapSize: true,
+};
 const packr = new Packr(options);
 const unpackr = new Unpackr(options);
 

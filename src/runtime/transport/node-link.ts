@@ -27,6 +27,8 @@ export interface NodeLinkHandlers {
   /** May throw `FrameError` for bad content: closes this connection. */
   onMessages(messages: readonly NodeMessage[], link: NodeLink): void;
   onStream(target: string, stream: NodeStream, link: NodeLink): void;
+  /** A message that could not be encoded. */
+  onUnsendable(message: NodeMessage, error: Error, link: NodeLink): void;
   /** Called once, however the connection ended. */
   onClose(link: NodeLink, reason: string): void;
 }
@@ -105,16 +107,20 @@ export class NodeLink implements StreamCarrier {
     const batch = this.outgoing;
     this.outgoing = [];
     if (!this.open) return;
-    let frames: Buffer[];
-    try {
-      frames = encodeNodeMessages(batch);
-    } catch (error) {
-      if (!(error instanceof FrameError)) throw error;
-      return this.end(error.message);
-    }
-    for (const frame of frames) this.write(frame);
+    for (const frame of this.encode(batch)) this.write(frame);
     if (this.socket.writableLength > linkBacklogBytesMax)
       this.close(`it has not read ${this.socket.writableLength} bytes that wait for it`);
+  }
+
+  /** A message that cannot be encoded (a symbol in what a user gave, more bytes than a frame may have) is left out; the others go. */
+  private encode(batch: readonly NodeMessage[]): Buffer[] {
+    try {
+      return encodeNodeMessages(batch);
+    } catch (error) {
+      if (batch.length > 1) return batch.flatMap((message) => this.encode([message]));
+      this.handlers.onUnsendable(batch[0], error as Error, this);
+      return [];
+    }
   }
 
   /** Closes after writing what is waiting; the other side learns why. */

@@ -106,6 +106,22 @@ test("`request()` brings answers, refusals of public classes, and gives up in ti
   await expect(a.links.request(newNodeId(), "echo", null, 5_000)).rejects.toThrow("its address is not known");
 });
 
+test("a message that cannot be encoded harms no other, and who waits for it is told", async () => {
+  nodes = await connectedNodes(2, { onRequest: (_from, method) => (method === "symbol" ? Symbol("s") : method) });
+  const [a, b] = nodes;
+  a.links.send(b.nodeId, warning("before"));
+  a.links.send(b.nodeId, [NodeKind.Progress, "job" as any, Symbol("s")]);
+  const asked = a.links.request(b.nodeId, "echo", { bad: Symbol("s") }, 5_000);
+  const answered = a.links.request(b.nodeId, "symbol", null, 5_000);
+  a.links.send(b.nodeId, warning("after"));
+  await expect(asked).rejects.toThrow(/Cannot send it to another node: /);
+  await expect(answered).rejects.toThrow(/Cannot send it to another node: /);
+  await b.until(() => b.messages.length === 2);
+  expect(textsOf(b)).toEqual(["before", "after"]);
+  expect(a.log).toEqual([expect.stringMatching(/^dropped a message of kind 153 to node /)]);
+  expect(b.log).toEqual([]);
+});
+
 test("a node that cannot be reached: what was sent is lost and reported, and `dial()` says what it tried", async () => {
   const a = await new NodeUnderTest().listen();
   const gone = await new NodeUnderTest().listen();

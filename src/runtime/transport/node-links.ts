@@ -385,6 +385,7 @@ export class NodeLinks {
       {
         onMessages: (messages) => this.onMessages(peer.nodeId, messages, link),
         onStream: (target, stream) => this.handlers.onStream(peer.nodeId, target, stream),
+        onUnsendable: (message, error) => this.unsendable(peer.nodeId, message, error, link),
         onClose: (_link, reason) => this.linkClosed(peer, link, reason),
       },
     );
@@ -402,6 +403,14 @@ export class NodeLinks {
     else if (dial !== null) this.giveUp(dial, null);
     this.handlers.onOpen(peer.nodeId);
     link.start(rest);
+  }
+
+  /** Whoever waits for the message is told. */
+  private unsendable(to: NodeId, message: NodeMessage, error: Error, link: NodeLink): void {
+    const text = `Cannot send it to another node: ${error.message}`;
+    if (message[0] === NodeKind.Request) this.requests.settle(to, message[1], false, { message: text });
+    else if (message[0] === NodeKind.Response) link.send([NodeKind.Response, message[1], false, { message: text }]);
+    else this.options.log(`dropped a message of kind ${message[0]} to node ${to}: ${error.message}`);
   }
 
   private linkClosed(peer: Peer, link: NodeLink, reason: string): void {
