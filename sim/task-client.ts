@@ -64,6 +64,7 @@ export class TaskClient {
       oomRetriesLeft: outOfMemoryRetries,
       runner: null,
       stream: null,
+      classId: definition.classId,
       cancelRequested: false,
     };
     record.maker = task;

@@ -5,7 +5,7 @@
  * Pure: takes views of the nodes, returns decisions. A `NodePlan` makes several for one request, and what it has planned on a node counts as
  * used, so that many leases wanted at once spread as if they had been asked for one by one. A one-node cluster is a list of one view.
  */
-import type { NodeId } from "../base/ids.ts";
+import type { NodeId, NodeKey } from "../base/ids.ts";
 import type { Resources, SchedulingSpec } from "../wire/messages.ts";
 import { formatResources, type ResourceDemand, toUnits } from "./resources.ts";
 
@@ -99,7 +99,7 @@ interface PlannedNode {
 export class NodePlan {
   private readonly demand: ResourceDemand;
   private readonly local: NodeId;
-  private readonly prefer: NodeId | null;
+  private readonly prefer: NodeKey | null;
   private readonly spread: boolean;
   private readonly nodes: readonly PlannedNode[];
 
@@ -116,7 +116,8 @@ export class NodePlan {
   takeFree(random: number): NodeId | null {
     let free = this.nodes.filter((planned) => hasFree(planned.free, this.demand));
     if (free.length === 0) return null;
-    const preferred = free.find((planned) => planned.node.nodeId === this.prefer);
+    const { prefer } = this;
+    const preferred = prefer === null ? undefined : free.find((planned) => planned.node.nodeId.startsWith(prefer));
     if (preferred !== undefined) return this.take(preferred);
     if (!this.demand.names.includes("GPU")) {
       const without = free.filter((planned) => (planned.node.total.get("GPU") ?? 0) === 0);

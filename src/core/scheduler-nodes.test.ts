@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { ActorId, NodeId, PlacementGroupId, WorkerId } from "../base/ids.ts";
+import type { ActorId, NodeId, NodeKey, PlacementGroupId, WorkerId } from "../base/ids.ts";
 import { availableResources, describe as describeScheduler } from "./scheduler.ts";
 import { Harness, inGroup, specOf } from "./scheduler-harness.ts";
 
@@ -125,7 +125,7 @@ describe("leases in a cluster", () => {
   it("go to the node that has most of their arguments while it has room", () => {
     const node = ready(4);
     node.nodes(["b", { CPU: 2 }], ["c", { CPU: 8 }]);
-    node.define("driver", 1, specOf({ CPU: 1 }, { prefer: "b" as NodeId }));
+    node.define("driver", 1, specOf({ CPU: 1 }, { prefer: "b" as NodeKey }));
     const effects = node.demand("driver", 1, 4);
     expect(node.spills(effects)).toEqual(["2@b"]);
     expect(node.of("grant", effects)).toHaveLength(2);

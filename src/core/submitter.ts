@@ -5,9 +5,12 @@
  * tasks straight to the leased workers, so no scheduler is on the path of a task. Short tasks are pipelined: as many as fit in about a
  * millisecond are pushed ahead, going by the slowest of the class's last hundred; a long one brings that back to one at a time, so
  * that long tasks spread over workers. `step` appends effects to `state.effects`, which the caller drains.
+ *
+ * Leases are asked of this node's own daemon. It may name another node for some of them (`spill`): those are then asked of that node's
+ * daemon, until it grants or declines them, or they are no longer wanted; whatever is not asked elsewhere is asked at home.
  */
 import { assert } from "../base/assert.ts";
-import type { LeaseId, WorkerId } from "../base/ids.ts";
+import type { LeaseId, NodeId, WorkerId } from "../base/ids.ts";
 import type { SchedulingSpec } from "../wire/messages.ts";
 import { Fifo } from "./fifo.ts";
 import type { TaskRecord } from "./task-record.ts";
@@ -25,6 +28,8 @@ const demandMax = 256;
 
 export interface LeaseRecord {
   readonly leaseId: LeaseId;
+  /** The node whose daemon granted it; null: this process's own. */
+  readonly from: NodeId | null;
   readonly workerId: WorkerId;
   readonly address: string;
   readonly gpuIds: readonly number[];
@@ -37,6 +42,21 @@ export interface LeaseRecord {
   idleSinceMs: number;
 }
 
+/** What a class asks of another node's daemon. */
+export interface RemoteShare {
+  readonly nodeId: NodeId;
+  /** Leases to ask for there. Grows with a spill; falls when they are granted or declined, or fewer are wanted at all. */
+  share: number;
+  /** What cannot be granted at once waits there. */
+  hard: boolean;
+  /** Last Demand sent there, and what has come of it. */
+  told: number;
+  toldHard: boolean;
+  grantsSeen: number;
+  /** The connection is lost: nothing is asked until it is known whether the node is dead. */
+  unreachable: boolean;
+}
+
 export interface ClassRecord {
   readonly id: number;
   readonly spec: SchedulingSpec;
@@ -45,6 +65,8 @@ export interface ClassRecord {
   /** Last Demand sent, and Lease messages seen. */
   told: number;
   grantsSeen: number;
+  /** Other daemons that were asked; empty in a cluster of one node. */
+  readonly remotes: RemoteShare[];
   readonly durations: Float64Array;
   durationCount: number;
   slowestMs: number;
@@ -62,10 +84,24 @@ export type SubmitterEvent =
       readonly workerId: WorkerId;
       readonly address: string;
       readonly gpuIds: readonly number[];
+      /** The other node whose daemon granted it. */
+      readonly from?: NodeId;
     }
+  /** `count` of the class's leases are to be asked for at that node. */
+  | {
+      readonly kind: "spill";
+      readonly classId: number;
+      readonly nodeId: NodeId;
+      readonly count: number;
+      readonly hard: boolean;
+    }
+  /** That node's daemon cannot grant `count` of them. */
+  | { readonly kind: "decline"; readonly classId: number; readonly nodeId: NodeId; readonly count: number }
+  /** The node's daemon cannot be reached: its leases are lost. `dead`: nothing more is asked there; else that is still to be seen. */
+  | { readonly kind: "nodeLost"; readonly nodeId: NodeId; readonly dead: boolean }
   /** A worker is through with a task (or never had it: no duration). */
   | { readonly kind: "done"; readonly lease: LeaseRecord; readonly task: TaskRecord; readonly durationMs: number | null }
-  | { readonly kind: "recall"; readonly leaseId: LeaseId }
+  | { readonly kind: "recall"; readonly leaseId: LeaseId; readonly from?: NodeId }
   /** The worker of the lease is gone; its tasks are reported by effects. */
   | { readonly kind: "leaseLost"; readonly lease: LeaseRecord; readonly blame: "crash" | "outOfMemory" | "bystander" }
   /** End of a turn: settle what the daemon is told. */
@@ -74,7 +110,8 @@ export type SubmitterEvent =
 
 export type SubmitterEffect =
   | { readonly kind: "push"; readonly lease: LeaseRecord; readonly task: TaskRecord }
-  | { readonly kind: "demand"; readonly class: ClassRecord; readonly wanted: number }
+  /** `at` null: of the own daemon. */
+  | { readonly kind: "demand"; readonly class: ClassRecord; readonly wanted: number; readonly at: RemoteShare | null }
   | { readonly kind: "returnLease"; readonly lease: LeaseRecord }
   /** Ask the worker to hand back what it has not started. */
   | { readonly kind: "recallTasks"; readonly lease: LeaseRecord }
@@ -90,7 +127,8 @@ export type SubmitterEffect =
 
 export interface SubmitterState {
   readonly classes: Map<number, ClassRecord>;
-  readonly leases: Map<LeaseId, LeaseRecord>;
+  /** By id for the own daemon's, by node and id for others': an id is unique only in its daemon. */
+  readonly leases: Map<LeaseId | string, LeaseRecord>;
   dirty: ClassRecord[];
   effects: SubmitterEffect[];
 }
@@ -107,6 +145,7 @@ export function addClass(state: SubmitterState, id: number, spec: SchedulingSpec
     leases: [],
     told: 0,
     grantsSeen: 0,
+    remotes: [],
     durations: new Float64Array(durationsKept),
     durationCount: 0,
     slowestMs: 0,
@@ -124,7 +163,13 @@ export function step(state: SubmitterState, now: number, event: SubmitterEvent):
     case "done":
       return done(state, now, event.lease, event.task, event.durationMs);
     case "recall":
-      return recall(state, event.leaseId);
+      return recall(state, event.leaseId, event.from ?? null);
+    case "spill":
+      return spill(state, event);
+    case "decline":
+      return decline(state, event.classId, event.nodeId, event.count);
+    case "nodeLost":
+      return nodeLost(state, event.nodeId, event.dead);
     case "leaseLost":
       return leaseLost(state, event.lease, event.blame);
     case "turnEnd":
@@ -142,7 +187,7 @@ export function pipelineDepth(cls: ClassRecord): number {
 }
 
 function enqueue(state: SubmitterState, task: TaskRecord, first: boolean): void {
-  const cls = state.classes.get(task.definition.classId);
+  const cls = state.classes.get(task.classId);
   assert(cls !== undefined, () => `task ${task.index} names no scheduling class`);
   if (first) cls.queue.unshift(task);
   else cls.queue.push(task);
@@ -178,10 +223,15 @@ function leastBusy(cls: ClassRecord, depth: number): LeaseRecord | null {
 }
 
 function markDirty(state: SubmitterState, cls: ClassRecord): void {
-  if (cls.dirty || (cls.queue.length === 0 && cls.told === 0)) return;
+  if (cls.dirty || (cls.queue.length === 0 && cls.told === 0 && !asksElsewhere(cls))) return;
   cls.dirty = true;
   if (state.dirty.length === 0) state.effects.push({ kind: "wakeAtTurnEnd" });
   state.dirty.push(cls);
+}
+
+function asksElsewhere(cls: ClassRecord): boolean {
+  for (const remote of cls.remotes) if (remote.share > 0 || remote.told > 0) return true;
+  return false;
 }
 
 function turnEnd(state: SubmitterState): void {
@@ -190,20 +240,40 @@ function turnEnd(state: SubmitterState): void {
   for (const cls of dirty) {
     cls.dirty = false;
     const wanted = Math.min(cls.queue.length, demandMax);
-    if (wanted === cls.told) continue;
-    cls.told = wanted;
-    state.effects.push({ kind: "demand", class: cls, wanted });
+    const atHome = cls.remotes.length === 0 ? wanted : wanted - askElsewhere(state, cls, wanted);
+    if (atHome === cls.told) continue;
+    cls.told = atHome;
+    state.effects.push({ kind: "demand", class: cls, wanted: atHome, at: null });
   }
+}
+
+/** Tells other daemons what is still wanted of them. Returns how many leases that is. */
+function askElsewhere(state: SubmitterState, cls: ClassRecord, wanted: number): number {
+  let left = wanted;
+  for (const remote of cls.remotes) {
+    remote.share = Math.min(remote.share, left);
+    left -= remote.share;
+    if (remote.share === 0) remote.hard = false;
+    if (remote.unreachable || (remote.share === remote.told && (remote.hard === remote.toldHard || remote.share === 0))) continue;
+    remote.told = remote.share;
+    remote.toldHard = remote.hard;
+    state.effects.push({ kind: "demand", class: cls, wanted: remote.share, at: remote });
+  }
+  return wanted - left;
 }
 
 function granted(state: SubmitterState, now: number, event: SubmitterEvent & { kind: "granted" }): void {
   const cls = state.classes.get(event.classId);
   assert(cls !== undefined, () => `lease ${event.leaseId} granted for unknown class ${event.classId}`);
-  cls.grantsSeen++;
-  if (cls.told > 0) cls.told--;
-  const { leaseId, workerId, address, gpuIds } = event;
+  const { leaseId, workerId, address, gpuIds, from = null } = event;
+  if (from !== null) answered(cls, from, 1);
+  else {
+    cls.grantsSeen++;
+    if (cls.told > 0) cls.told--;
+  }
   const lease: LeaseRecord = {
     leaseId,
+    from,
     workerId,
     address,
     gpuIds,
@@ -214,9 +284,64 @@ function granted(state: SubmitterState, now: number, event: SubmitterEvent & { k
     idleSinceMs: now,
   };
   cls.leases.push(lease);
-  state.leases.set(leaseId, lease);
+  state.leases.set(keyOf(leaseId, from), lease);
   pump(state, cls);
   if (lease.inFlight.size === 0) state.effects.push({ kind: "wakeAt", ms: now + leaseIdleMs });
+}
+
+const keyOf = (leaseId: LeaseId, from: NodeId | null): LeaseId | string => (from === null ? leaseId : `${from} ${leaseId}`);
+
+/** The lease that the daemon of node `from`, or the own one, granted under this id. */
+export const leaseOf = (state: SubmitterState, leaseId: LeaseId, from: NodeId | null): LeaseRecord | undefined =>
+  state.leases.get(keyOf(leaseId, from));
+
+function spill(state: SubmitterState, { classId, nodeId, count, hard }: SubmitterEvent & { kind: "spill" }): void {
+  const cls = state.classes.get(classId);
+  assert(cls !== undefined, () => `leases of unknown class ${classId} are to come from node ${nodeId}`);
+  cls.grantsSeen += count;
+  cls.told = Math.max(0, cls.told - count);
+  const known = cls.remotes.find((remote) => remote.nodeId === nodeId);
+  if (known !== undefined) {
+    known.share += count;
+    known.hard ||= hard;
+  } else {
+    cls.remotes.push({ nodeId, share: count, hard, told: 0, toldHard: false, grantsSeen: 0, unreachable: false });
+  }
+  markDirty(state, cls);
+}
+
+function decline(state: SubmitterState, classId: number, nodeId: NodeId, count: number): void {
+  const cls = state.classes.get(classId);
+  assert(cls !== undefined, () => `leases of unknown class ${classId} are declined by node ${nodeId}`);
+  answered(cls, nodeId, count);
+  markDirty(state, cls);
+}
+
+/** So many leases of those asked of another daemon were granted or declined. */
+function answered(cls: ClassRecord, nodeId: NodeId, count: number): void {
+  const remote = cls.remotes.find((known) => known.nodeId === nodeId);
+  if (remote === undefined) return;
+  remote.grantsSeen += count;
+  remote.share = Math.max(0, remote.share - count);
+  remote.told = Math.max(0, remote.told - count);
+}
+
+/** Every task that was sent there may have run, so each uses a retry. */
+function nodeLost(state: SubmitterState, nodeId: NodeId, dead: boolean): void {
+  for (const lease of [...state.leases.values()]) {
+    if (lease.from !== nodeId) continue;
+    removeLease(state, lease);
+    for (const task of lease.inFlight) state.effects.push({ kind: "crashed", lease, task, cause: "crash" });
+    lease.inFlight.clear();
+    markDirty(state, lease.class);
+  }
+  for (const cls of state.classes.values()) {
+    const at = cls.remotes.findIndex((remote) => remote.nodeId === nodeId);
+    if (at < 0) continue;
+    if (dead) cls.remotes.splice(at, 1);
+    else Object.assign(cls.remotes[at], { told: 0, grantsSeen: 0, unreachable: true });
+    markDirty(state, cls);
+  }
 }
 
 function done(state: SubmitterState, now: number, lease: LeaseRecord, task: TaskRecord, durationMs: number | null): void {
@@ -246,8 +371,8 @@ function noteDuration(cls: ClassRecord, durationMs: number): void {
   }
 }
 
-function recall(state: SubmitterState, leaseId: LeaseId): void {
-  const lease = state.leases.get(leaseId);
+function recall(state: SubmitterState, leaseId: LeaseId, from: NodeId | null): void {
+  const lease = state.leases.get(keyOf(leaseId, from));
   if (lease === undefined || lease.recalled) return;
   lease.recalled = true;
   if (lease.inFlight.size === 0) returnLease(state, lease);
@@ -255,7 +380,7 @@ function recall(state: SubmitterState, leaseId: LeaseId): void {
 }
 
 function removeLease(state: SubmitterState, lease: LeaseRecord): void {
-  state.leases.delete(lease.leaseId);
+  state.leases.delete(keyOf(lease.leaseId, lease.from));
   const at = lease.class.leases.indexOf(lease);
   if (at >= 0) lease.class.leases.splice(at, 1);
 }
@@ -266,7 +391,7 @@ function returnLease(state: SubmitterState, lease: LeaseRecord): void {
 }
 
 function leaseLost(state: SubmitterState, lease: LeaseRecord, blame: "crash" | "outOfMemory" | "bystander"): void {
-  if (!state.leases.has(lease.leaseId)) return;
+  if (!state.leases.has(keyOf(lease.leaseId, lease.from))) return;
   removeLease(state, lease);
   const alone = lease.inFlight.size === 1;
   if (!alone && blame !== "bystander") lease.class.careful = Math.max(lease.class.careful, lease.inFlight.size);

@@ -43,6 +43,8 @@ export interface TaskRecord {
   readonly holds: readonly ObjectRecord[] | null;
   readonly returns: readonly ObjectRecord[];
   readonly actorId: ActorId | null;
+  /** The scheduling class it goes to: its definition's, or that of those whose arguments are on the same node. Set when it is queued. */
+  classId: number;
   /** The task of this process that submitted it ("" at the top), for recursive cancel. */
   readonly parent: string;
   state: TaskState;

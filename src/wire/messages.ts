@@ -43,8 +43,8 @@ export interface SchedulingSpec {
   readonly label: string;
   /** Its tasks may run again after their worker is lost; the memory monitor ends these first. */
   readonly retriable?: boolean;
-  /** The node that holds most of what its tasks take as arguments. */
-  readonly prefer?: NodeId;
+  /** The node that holds most of what its tasks take as arguments: they go there while it has room. */
+  readonly prefer?: NodeKey;
 }
 
 /** How a process ended, for error messages. */

@@ -1,6 +1,8 @@
 /** Arguments of tasks and calls: captured at the call, resolved before they are sent. */
+import type { NodeKey } from "../../base/ids.ts";
 import type { ObjectRecord } from "../../core/object-record.ts";
 import { isRecord, type TaskArg } from "../../core/task-record.ts";
+import { holderOf } from "../../objects/index.ts";
 import type { Location } from "../../objects/types.ts";
 import type { WireArg } from "../../wire/messages.ts";
 import { ObjectRef } from "./object-ref.ts";
@@ -53,4 +55,24 @@ export function wireArgs(runtime: Runtime, args: readonly TaskArg[]): readonly W
     wire[i] = arg.state === "stored" ? [arg.location as Location, runtime.values.wireRef(arg)] : arg.value;
   }
   return wire ?? (args as readonly WireArg[]);
+}
+
+/** Arguments of this many bytes on one node are worth a task's going there. */
+const localityBytesMin = 1024 * 1024;
+
+/** The other node that holds more of the stored arguments than any, `self` included; null when that is too little to matter. */
+export function argumentsNode(args: readonly TaskArg[], self: NodeKey): NodeKey | null {
+  let byNode: Map<NodeKey, number> | null = null;
+  for (const arg of args) {
+    if (!isRecord(arg) || arg.state !== "stored" || arg.location === null) continue;
+    const holder = holderOf(arg.location);
+    if (holder === undefined) continue;
+    byNode ??= new Map();
+    byNode.set(holder, (byNode.get(holder) ?? 0) + arg.location.bytes);
+  }
+  if (byNode === null) return null;
+  let best: NodeKey | null = null;
+  let most = Math.max(localityBytesMin - 1, byNode.get(self) ?? 0);
+  for (const [node, bytes] of byNode) if (bytes > most) [best, most] = [node, bytes];
+  return best;
 }

@@ -6,7 +6,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { assert } from "../../base/assert.ts";
 import { ClusterConnectionError, NodeDiedError, type ObjectLostError, OwnerDiedError, ShoalError } from "../../base/errors.ts";
-import type { ActorId, JobId, WorkerId } from "../../base/ids.ts";
+import type { ActorId, JobId, NodeId, WorkerId } from "../../base/ids.ts";
 import type { ObjectRecord } from "../../core/object-record.ts";
 import { createOwnership, type OwnershipState, resolveRef, step as stepOwnership } from "../../core/ownership.ts";
 import type { OwnershipEffect } from "../../core/ownership-events.ts";
@@ -393,7 +393,13 @@ export class Runtime {
   private onDaemonMessage(message: FromDaemon): void {
     switch (message[0]) {
       case Kind.Lease:
-        this.tasks.granted(message[1], message[2], message[3], message[4], message[5]);
+        this.tasks.granted(message);
+        break;
+      case Kind.Spill:
+        this.tasks.spilled(message[1], message[2], message[3], message[4]);
+        break;
+      case Kind.NodeDied:
+        this.tasks.nodeDied(message[1], message[2]);
         break;
       case Kind.Recall:
         this.tasks.recalled(message[1]);
@@ -445,6 +451,29 @@ export class Runtime {
     this.tasks.workerDied(workerId, exit);
     this.actors.workerDied(workerId);
     this.borrows.ownerDied(workerId);
+  }
+
+  /** What the daemon of another node says of the leases it was asked for. */
+  onRemoteDaemonMessage(from: NodeId, message: FromDaemon): void {
+    switch (message[0]) {
+      case Kind.Lease:
+        this.tasks.granted(message, from);
+        break;
+      case Kind.Recall:
+        this.tasks.recalled(message[1], from);
+        break;
+      case Kind.Decline:
+        this.tasks.declined(message[1], from, message[2]);
+        break;
+      case Kind.Unschedulable:
+        this.tasks.unschedulable(message[1], message[2], message[3], from);
+        break;
+      case Kind.WorkerDied:
+        return this.onDaemonMessage(message);
+      case Kind.Warning:
+        return this.onNotice(message);
+    }
+    this.drain();
   }
 
   private peerGone(peer: WorkerId): void {

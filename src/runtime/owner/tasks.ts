@@ -1,31 +1,44 @@
 /** Tasks of this process: submitting them, leasing workers for them, and what comes back. */
 import {
+  NodeDiedError,
   OutOfMemoryError,
   RuntimeEnvSetupError,
   TaskCancelledError,
   TaskUnschedulableError,
   WorkerCrashedError,
 } from "../../base/errors.ts";
-import type { LeaseId, ObjectIndex, WorkerId } from "../../base/ids.ts";
+import { type LeaseId, type NodeId, type NodeKey, nodeKeyOf, type ObjectIndex, type WorkerId } from "../../base/ids.ts";
 import type { ObjectRecord } from "../../core/object-record.ts";
 import { newOwned, outOfMemoryRetries, step as stepOwnership } from "../../core/ownership.ts";
 import type { ReturnValue } from "../../core/ownership-events.ts";
 import {
   addClass,
+  type ClassRecord,
   createSubmitter,
   type LeaseRecord,
+  leaseOf,
+  type RemoteShare,
   type SubmitterEffect,
   type SubmitterEvent,
   step as stepSubmitter,
 } from "../../core/submitter.ts";
 import type { LocalDefinition, TaskRecord } from "../../core/task-record.ts";
 import { Kind } from "../../wire/index.ts";
-import type { PeerMessage, ProcessExit, SchedulingSpec, TaskDefinition, WireRef, WireReturn } from "../../wire/messages.ts";
+import type {
+  FromDaemon,
+  PeerMessage,
+  ProcessExit,
+  SchedulingSpec,
+  TaskDefinition,
+  WireRef,
+  WireReturn,
+} from "../../wire/messages.ts";
 import type { Link } from "../transport/link.ts";
-import { captureArgs, wireArgs } from "./arguments.ts";
+import { argumentsNode, captureArgs, wireArgs } from "./arguments.ts";
 import { ObjectRef } from "./object-ref.ts";
 import { ObjectRefGenerator } from "./object-ref-generator.ts";
 import { mergeRuntimeEnv, resourcesOf, schedulingSpec } from "./options.ts";
+import { RemoteDaemons } from "./remote-daemons.ts";
 import { nameOf, type RemoteSpec, retryNames } from "./remote-function.ts";
 import type { Runtime } from "./runtime.ts";
 import { currentTask } from "./task-context.ts";
@@ -40,12 +53,20 @@ export class Tasks {
   private readonly definitions = new Map<string, LocalDefinition>();
   private readonly leasesByWorker = new Map<WorkerId, Set<LeaseRecord>>();
   private readonly exits = new Map<WorkerId, ProcessExit>();
+  /** Why nodes on which tasks ran are out of reach. */
+  private readonly nodeDeaths = new Map<NodeKey, { readonly nodeId: NodeId; readonly text: string }>();
+  private readonly remotes: RemoteDaemons;
   private readonly timers = new Set<NodeJS.Timeout>();
   private turnEndPlanned = false;
   private wakeTimer: NodeJS.Timeout | null = null;
 
   constructor(runtime: Runtime) {
     this.runtime = runtime;
+    this.remotes = new RemoteDaemons(runtime, {
+      onMessage: (from, message) => runtime.onRemoteDaemonMessage(from, message),
+      onLost: (nodeId, reason) => this.nodeLost(nodeId, reason, false),
+      onAgain: (nodeId) => this.nodeLost(nodeId, "", true),
+    });
   }
 
   get quiet(): boolean {
@@ -87,6 +108,7 @@ export class Tasks {
       oomRetriesLeft: outOfMemoryRetries,
       runner: null,
       stream: numReturns === -1 ? { received: 0, consumed: 0, ready: [], done: false, abandoned: false } : null,
+      classId: definition.classId,
       cancelRequested: false,
     };
     for (const record of returns) record.maker = task;
@@ -176,7 +198,16 @@ export class Tasks {
   }
 
   enqueue(task: TaskRecord): void {
+    if (this.runtime.welcome?.cluster === true) this.chooseClass(task);
     this.step({ kind: "enqueue", task, first: task.attempt > 0 });
+  }
+
+  /** A task with much to read goes to the class of those that read on the same node. */
+  private chooseClass(task: TaskRecord): void {
+    const prefer = argumentsNode(task.args, nodeKeyOf(this.runtime.selfId));
+    const { classId } = task.definition;
+    const spec = this.submitter.classes.get(classId)?.spec;
+    task.classId = prefer === null || spec?.strategy.kind !== "default" ? classId : this.classOf({ ...spec, prefer });
   }
 
   // -------------------------------------------------------------- leases
@@ -197,10 +228,13 @@ export class Tasks {
       case "push":
         return this.push(effect.lease, effect.task);
       case "demand":
+        if (effect.at !== null) return this.demandAt(effect.at, effect.class, effect.wanted);
         runtime.daemon.send([Kind.Demand, effect.class.id, effect.wanted, effect.class.grantsSeen]);
         return;
       case "returnLease":
         this.forgetLease(effect.lease);
+        if (effect.lease.from !== null)
+          return this.remotes.sendIfConnected(effect.lease.from, [Kind.ReturnLease, effect.lease.leaseId]);
         runtime.daemon.send([Kind.ReturnLease, effect.lease.leaseId]);
         return;
       case "recallTasks":
@@ -262,9 +296,17 @@ export class Tasks {
     link.send([Kind.DefineTask, definition.id, definition.wire]);
   }
 
-  granted(classId: number, leaseId: LeaseId, workerId: WorkerId, address: string, gpuIds: readonly number[]): void {
-    this.step({ kind: "granted", classId, leaseId, workerId, address, gpuIds });
-    const lease = this.submitter.leases.get(leaseId) as LeaseRecord;
+  private demandAt(remote: RemoteShare, cls: ClassRecord, wanted: number): void {
+    const { nodeId, hard, grantsSeen } = remote;
+    if (this.remotes.isNewTo(nodeId, cls.id)) this.remotes.send(nodeId, [Kind.DefineClass, cls.id, cls.spec]);
+    this.remotes.send(nodeId, [Kind.Demand, cls.id, wanted, grantsSeen, hard]);
+  }
+
+  /** `from`: the other node whose daemon sent it. */
+  granted(message: FromDaemon & { 0: typeof Kind.Lease }, from?: NodeId): void {
+    const [, classId, leaseId, workerId, address, gpuIds] = message;
+    this.step({ kind: "granted", classId, leaseId, workerId, address, gpuIds, from });
+    const lease = leaseOf(this.submitter, leaseId, from ?? null) as LeaseRecord;
     let leases = this.leasesByWorker.get(workerId);
     if (leases === undefined) {
       leases = new Set();
@@ -275,8 +317,40 @@ export class Tasks {
     if (exit !== undefined) this.workerDied(workerId, exit);
   }
 
-  recalled(leaseId: LeaseId): void {
-    this.step({ kind: "recall", leaseId });
+  recalled(leaseId: LeaseId, from?: NodeId): void {
+    this.step({ kind: "recall", leaseId, from });
+  }
+
+  /** The own daemon names another node for leases of the class. */
+  spilled(classId: number, nodeId: NodeId, count: number, hard: boolean): void {
+    this.step({ kind: "spill", classId, nodeId, count, hard });
+  }
+
+  declined(classId: number, nodeId: NodeId, count: number): void {
+    this.step({ kind: "decline", classId, nodeId, count });
+  }
+
+  /** The head has declared the node dead. */
+  nodeDied(nodeId: NodeId, text: string): void {
+    this.remotes.drop(nodeId);
+    this.nodeLost(nodeId, text, true);
+  }
+
+  private nodeLost(nodeId: NodeId, text: string, dead: boolean): void {
+    const key = nodeKeyOf(nodeId);
+    if (text !== "") this.nodeDeaths.set(key, { nodeId, text });
+    for (const workerId of [...this.leasesByWorker.keys()]) if (nodeKeyOf(workerId) === key) this.leasesByWorker.delete(workerId);
+    this.step({ kind: "nodeLost", nodeId, dead });
+    this.runtime.drain();
+  }
+
+  private killWorker(lease: LeaseRecord, reason: string): void {
+    const params = { workerId: lease.workerId, reason };
+    const asked =
+      lease.from === null
+        ? this.runtime.daemon.request("killWorker", params)
+        : this.remotes.request(lease.from, "killWorker", params);
+    asked.catch(() => {});
   }
 
   private forgetLease(lease: LeaseRecord): void {
@@ -287,7 +361,10 @@ export class Tasks {
 
   /** A worker process has ended, what it sent may still arrive: nothing more is pushed to it. */
   workerEnding(workerId: WorkerId): void {
-    for (const lease of [...(this.leasesByWorker.get(workerId) ?? [])]) this.step({ kind: "recall", leaseId: lease.leaseId });
+    for (const lease of [...(this.leasesByWorker.get(workerId) ?? [])]) {
+      const { leaseId, from } = lease;
+      this.step({ kind: "recall", leaseId, from: from ?? undefined });
+    }
   }
 
   /** The end of a worker process: nothing more comes from it. */
@@ -307,19 +384,20 @@ export class Tasks {
     if (!this.leasesByWorker.has(peer)) return;
     const timer = setTimeout(() => {
       this.timers.delete(timer);
-      if (this.leasesByWorker.has(peer))
-        this.runtime.daemon
-          .request("killWorker", { workerId: peer, reason: "its connection to the owner of its tasks broke" })
-          .catch(() => {});
+      for (const lease of this.leasesByWorker.get(peer) ?? []) {
+        this.killWorker(lease, "its connection to the owner of its tasks broke");
+        break;
+      }
     }, 2000);
     timer.unref();
     this.timers.add(timer);
   }
 
-  unschedulable(classId: number, reason: "unschedulable" | "runtime env", text: string): void {
+  unschedulable(classId: number, reason: "unschedulable" | "runtime env", text: string, from?: NodeId): void {
     const cls = this.submitter.classes.get(classId);
     if (cls === undefined) return;
-    cls.told = 0;
+    const asked = from === undefined ? cls : cls.remotes.find((remote) => remote.nodeId === from);
+    if (asked !== undefined) asked.told = 0;
     const Class = reason === "unschedulable" ? TaskUnschedulableError : RuntimeEnvSetupError;
     for (const task of cls.queue.drain()) {
       stepOwnership(this.runtime.ownership, {
@@ -334,6 +412,15 @@ export class Tasks {
     const lease = task.runner as LeaseRecord | null;
     const exit = lease === null ? undefined : this.exits.get(lease.workerId);
     const runs = task.attempt + 1;
+    const death = lease === null || exit !== undefined ? undefined : this.nodeDeaths.get(nodeKeyOf(lease.workerId));
+    if (death !== undefined) {
+      const { nodeId, text: reason } = death;
+      const died = new NodeDiedError(
+        `Cannot finish '${task.definition.wire.name}': its node ${nodeId} died or cannot be reached: ${reason} (run ${runs} of ${runs}, no retries left)`,
+        { nodeId, reason },
+      );
+      return stepOwnership(this.runtime.ownership, { kind: "fail", task, error: this.runtime.encodeError(died) });
+    }
     const text = `Cannot finish '${task.definition.wire.name}': its worker process ${exit?.pid ?? ""} ${exit?.text ?? "ended"} (run ${runs} of ${runs}, no retries left)`;
     const fields = { exitCode: exit?.exitCode ?? null, signal: exit?.signal ?? null, pid: exit?.pid ?? 0 };
     const error = exit?.outOfMemory ? new OutOfMemoryError(text, fields) : new WorkerCrashedError(text, fields);
@@ -435,13 +522,12 @@ export class Tasks {
     const lease = task.runner as LeaseRecord;
     this.runtime.peers.existing(lease.workerId)?.send([Kind.CancelTask, task.index, task.attempt, recursive]);
     if (!force) return;
-    this.runtime.daemon
-      .request("killWorker", { workerId: lease.workerId, reason: `'${task.definition.wire.name}' was cancelled by force` })
-      .catch(() => {});
+    this.killWorker(lease, `'${task.definition.wire.name}' was cancelled by force`);
   }
 
   close(): void {
     for (const timer of this.timers) clearTimeout(timer);
     if (this.wakeTimer !== null) clearTimeout(this.wakeTimer);
+    this.remotes.close();
   }
 }
