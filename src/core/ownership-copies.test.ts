@@ -52,6 +52,7 @@ function submit(args: readonly TaskArg[], maxRetries = 3): TaskRecord {
     oomRetriesLeft: 0,
     runner: null,
     stream: null,
+    classId: 0,
     cancelRequested: false,
   };
   record.maker = task;

@@ -283,6 +283,14 @@ export class Daemon {
     };
     link.peer = hello.id;
     this.clients.set(client.id, client);
+    if (remote) this.remoteConnected(client, hello);
+    else if (hello.role === "driver") this.driverConnected(client, hello);
+    this.welcome(client);
+    if (worker !== null) this.workerConnected(worker, hello, link);
+    return client;
+  }
+
+  private welcome({ jobId, namespace, link }: Client): void {
     link.send([
       Kind.Welcome,
       {
@@ -297,12 +305,9 @@ export class Daemon {
         namespace,
         dashboardUrl: null,
         cluster: this.cluster !== null,
+        job: this.cluster === null ? undefined : this.jobs.get(jobId),
       },
     ]);
-    if (remote) this.remoteConnected(client, hello);
-    else if (worker !== null) this.workerConnected(worker, hello, link);
-    else if (hello.role === "driver") this.driverConnected(client, hello);
-    return client;
   }
 
   private refusalOf(hello: HelloInfo): string | null {

@@ -398,9 +398,6 @@ export class Runtime {
       case Kind.Spill:
         this.tasks.spilled(message[1], message[2], message[3], message[4]);
         break;
-      case Kind.NodeDied:
-        this.tasks.nodeDied(message[1], message[2]);
-        break;
       case Kind.Recall:
         this.tasks.recalled(message[1]);
         break;
@@ -416,6 +413,7 @@ export class Runtime {
       case Kind.NodeDied:
         this.borrows.nodeDied(message[1]);
         this.objects.nodeDied(message[1]);
+        this.tasks.nodeDied(message[1], message[2]);
         break;
       case Kind.CopyMade:
         stepOwnership(this.ownership, { kind: "copyMade", index: message[1], copy: message[2] });
