@@ -210,6 +210,7 @@ export class Cluster {
 
   /** Its process has ended and nothing of it is left. */
   private async gone(member: Member): Promise<void> {
+    member.child.ref(); // whoever waits for the end stays for it
     await member.ended;
     await member.gate.close();
     if (existsSync(member.paths.sessionDir) || existsSync(member.paths.shmDir)) removeSession(member.paths);

@@ -110,7 +110,8 @@ export class Daemon {
     });
     // `memory` is for scheduling only: what is left beside the object store, unless the user said otherwise.
     const memory = Math.max(0, Math.floor(totalmem() - config.objectStoreMemory));
-    const resources = { memory, ...config.resources, [`node:${this.nodeId}`]: 1, "node:__internal_head__": 1 };
+    const headMark: Resources = config.cluster?.role === "node" ? {} : { "node:__internal_head__": 1 };
+    const resources = { memory, ...config.resources, [`node:${this.nodeId}`]: 1, ...headMark };
     this.scheduling = new Scheduling({ nodeId: this.nodeId, resources, labels: config.labels }, (effect) =>
       this.carryOut(effect),
     );
