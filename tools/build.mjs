@@ -51,6 +51,18 @@ function takePlace(fresh) {
   }
 }
 
+/** The codec without its native part and its streams, which take long to load; src/wire/native-strings.ts. */
+const plainCodec = {
+  name: "plain codec",
+  setup({ onResolve, onLoad }) {
+    onResolve({ filter: /^msgpackr$/ }, () => ({ path: "msgpackr", namespace: "plain-codec" }));
+    onLoad({ filter: /.*/, namespace: "plain-codec" }, () => ({
+      contents: 'export * from "./pack.js"; export * from "./unpack.js";',
+      resolveDir: join(root, "node_modules", "msgpackr"),
+    }));
+  },
+};
+
 const fresh = mkdtempSync(join(root, "dist.new-"));
 process.on("exit", () => rmSync(fresh, { recursive: true, force: true }));
 const entries = {
@@ -72,6 +84,7 @@ await build({
   platform: "node",
   target: "node20.19",
   packages: "external",
+  plugins: [plainCodec],
   sourcemap: true,
   chunkNames: "chunks/[name]-[hash]",
   logLevel: "warning",

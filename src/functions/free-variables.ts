@@ -4,7 +4,7 @@
  * `Function.prototype.toString` gives text of three shapes: something that is an expression in parentheses (arrows, functions,
  * classes), or a method that is only legal inside an object literal. Both are parsed as strict code, since that is what they become.
  */
-import { parse } from "acorn";
+import { parse } from "./parser.ts";
 import { Walker } from "./scope-walker.ts";
 
 /** One use of a free variable; offsets count from the beginning of the function's text. */

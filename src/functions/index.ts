@@ -6,6 +6,6 @@ export { keyOf } from "./identity.ts";
 export { displayName } from "./inferred-name.ts";
 export { preferPackagesIn } from "./resolve-specifier.ts";
 export { revive } from "./revive.ts";
-export { listScripts } from "./scripts.ts";
 export { mapStack } from "./stack.ts";
 export type { CaptureContext, Captured, CodeFiles, CodeStore, CodeSuffix } from "./types.ts";
+export { warmUp } from "./warm-up.ts";

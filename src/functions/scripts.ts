@@ -7,8 +7,8 @@
  */
 import { readFileSync } from "node:fs";
 import { fileURLToPath, pathToFileURL } from "node:url";
-import { parse } from "acorn";
 import { inspectorSession, post } from "./inspect.ts";
+import { parse } from "./parser.ts";
 
 /** One script. What is read from it is read once, on first use. */
 export class Script {

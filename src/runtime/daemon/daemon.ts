@@ -37,6 +37,7 @@ import { MemoryWatch } from "./memory-watch.ts";
 import { createMethodHandlers, toWireError } from "./method-handlers.ts";
 import type { MethodHandlers, MethodName } from "./methods.ts";
 import { NodeCode } from "./node-code.ts";
+import type { JobHome } from "./runtime-envs.ts";
 import { Scheduling } from "./scheduling.ts";
 import type { StoreKeeper } from "./store-keeper.ts";
 import type { ObjectTransfer } from "./transfer/index.ts";
@@ -106,7 +107,7 @@ export class Daemon {
       startFailed: (token, permanent, text) => this.startFailed(token, permanent, text),
       ended: (worker, exit) => this.workerEnded(worker, exit),
       sinkFor: (jobId) => this.logs.sinkFor(jobId),
-      homeOf: () => ({ cwd: config.driverCwd, fetch: null }),
+      homeOf: (jobId) => this.homeOf(jobId),
     });
     // `memory` is for scheduling only: what is left beside the object store, unless the user said otherwise.
     const memory = Math.max(0, Math.floor(totalmem() - config.objectStoreMemory));
@@ -600,6 +601,16 @@ export class Daemon {
     return (handler as (params: unknown, caller: HeadCaller) => unknown)(params, caller);
   }
 
+  /** Where the workers of a job belong. */
+  private homeOf(jobId: JobId): JobHome {
+    const { driverCwd, driverNode } = this.jobs.get(jobId) ?? { driverCwd: this.config.driverCwd, driverNode: this.nodeId };
+    if (driverNode === this.nodeId) return { cwd: driverCwd, fetch: null };
+    return {
+      cwd: driverCwd,
+      fetch: (path, excludes, timeoutMs) => this.workingDirs.fetch(driverNode, { jobId, path, excludes }, timeoutMs),
+    };
+  }
+
   /** A request of another daemon. */
   answerNode(_from: NodeId, method: string, params: unknown): unknown {
     if (!nodeMethods.has(method)) throw new Error(`Cannot answer request '${method}' of another node as there is no such method`);
@@ -705,6 +716,8 @@ const nodeMethods: ReadonlySet<string> = new Set([
   "drainEvents",
   "flushLogs",
   "storeStats",
+  "packDirectory",
+  "readPack",
 ]);
 
 function versionsDiffer(theirs: number): string {

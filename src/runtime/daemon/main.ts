@@ -5,6 +5,7 @@ import { renameSync, writeFileSync, writeSync } from "node:fs";
 import { rm, rmdir } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { useNativeStringsSoon } from "../../wire/native-strings.ts";
 import { type DaemonConfig, driverConnectMs, driverPollMs, type NodeFile, readDaemonConfig, type StartReport } from "./config.ts";
 import { Daemon } from "./daemon.ts";
 
@@ -43,6 +44,7 @@ async function main(): Promise<void> {
     if (config.driverPid !== null) watchForDriver(daemon, config, config.driverPid);
     else writeNodeFile(daemon);
     report({ ok: true, ...whereabouts(daemon) });
+    useNativeStringsSoon();
   } catch (error) {
     report({ ok: false, error: (error as Error).message });
     end(daemon, `Cannot start: ${(error as Error).message}`, false, 1);

@@ -3,8 +3,10 @@ import type { ChildProcess } from "node:child_process";
 import type { InitOptions } from "../../api/init-options.ts";
 import { ClusterConnectionError } from "../../base/errors.ts";
 import { newWorkerId } from "../../base/ids.ts";
+import { warmUp } from "../../functions/index.ts";
 import { sweepStaleSessions } from "../../objects/index.ts";
 import type { RuntimeEnvSpec } from "../../wire/messages.ts";
+import { useNativeStringsSoon } from "../../wire/native-strings.ts";
 import { Runtime } from "../owner/runtime.ts";
 import { daemonSocket, sessionsRoot, shmRoot } from "../owner/session-paths.ts";
 import { adoptRuntime } from "../owner/the-runtime.ts";
@@ -48,8 +50,11 @@ export function openSession(options: InitOptions): DriverSession {
 
   const start = async (): Promise<void> => {
     try {
-      daemon = await startDaemon(local, options);
+      const starting = startDaemon(local, options);
+      setImmediate(warmUp);
+      daemon = await starting;
       await runtime.connect(daemonSocket(local.paths.sessionDir), local.jobId);
+      useNativeStringsSoon();
       setImmediate(() => sweepStaleSessions(sessionsRoot(), shmRoot()));
     } catch (error) {
       runtime.daemon.abort(error as Error);

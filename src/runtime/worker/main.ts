@@ -2,6 +2,7 @@
 import type { JobId, WorkerId } from "../../base/ids.ts";
 import { preferPackagesIn } from "../../functions/index.ts";
 import type { RuntimeEnvSpec } from "../../wire/messages.ts";
+import { useNativeStringsSoon } from "../../wire/native-strings.ts";
 import { provideRuntime } from "../owner/remote-function.ts";
 import { Runtime } from "../owner/runtime.ts";
 import { currentTask } from "../owner/task-context.ts";
@@ -71,6 +72,7 @@ runtime.connect(config.daemonSocket, config.jobId).then(
     runtime.waitStarted();
     // A worker in the middle of a long synchronous task cannot see its daemon go; the kernel can.
     setImmediate(() => diesWithParent());
+    useNativeStringsSoon();
   },
   (error) => {
     process.stderr.write(`Cannot join the daemon at ${config.daemonSocket}: ${error.message}\n`);
