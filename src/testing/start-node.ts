@@ -32,7 +32,9 @@ export function startNode(
       reject(new Error(`Cannot start node: ${why}${stderr === "" ? "" : `\n${stderr.trim()}`}`));
     };
     child.once("error", (error) => fail(error.message));
-    child.once("exit", (code, signal) => fail(`its daemon ended with ${signal ?? `code ${code}`}`));
+    const endedEarly = (code: number | null, signal: string | null): void =>
+      fail(`its daemon ended with ${signal ?? `code ${code}`}`);
+    child.once("exit", endedEarly);
     child.stderr?.on("data", (chunk: Buffer) => {
       stderr = (stderr + chunk.toString()).slice(-4_000);
     });
@@ -43,7 +45,7 @@ export function startNode(
         text = text.slice(end + 1);
         if (report.listening !== undefined) listening(report.listening);
         else if (report.ok) {
-          child.removeAllListeners("exit");
+          child.off("exit", endedEarly);
           for (const stream of [child.stderr, child.stdio[3]]) (stream as Readable).destroy();
           resolve({ child, report, ended });
         } else fail(report.error ?? "it gave no reason");
