@@ -23,7 +23,12 @@ async function main(): Promise<void> {
     return;
   }
   const workerEntry = config.workerEntry ?? fileURLToPath(new URL("./worker.js", import.meta.url));
-  const daemon = new Daemon(config, workerEntry, (reason, orderly) => end(daemon, reason, orderly, 0));
+  const daemon = new Daemon(config, workerEntry, (reason, orderly) => {
+    // Whoever started this node should know why it is gone: its log goes with its session.
+    const lost = daemon.cluster !== null && !orderly;
+    if (lost && ending === null) process.stderr.write(`${reason}\n`);
+    end(daemon, reason, orderly, lost ? 1 : 0);
+  });
   let signals = 0;
   for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const)
     process.on(signal, () => {

@@ -86,6 +86,8 @@ export class Runtime {
   readonly borrows: Borrows;
   readonly pulls: Pulls;
   welcome: WelcomeInfo | null = null;
+  /** Why the daemon ends, from when it has said so; more than the end of its connection says. */
+  private daemonEndsAs: string | null = null;
   workerSide: WorkerSide | null = null;
   /** Called in a driver with what the daemon sends for people: logs, warnings. */
   onNotice: (message: FromDaemon) => void = () => {};
@@ -423,6 +425,7 @@ export class Runtime {
         break;
       default:
         if (this.workerSide !== null) this.workerSide.onDaemonMessage(message);
+        else if (message[0] === Kind.Exit) this.daemonEndsAs = message[1];
         else this.onNotice(message);
     }
     this.drain();
@@ -485,8 +488,9 @@ export class Runtime {
     this.drain();
   }
 
-  private daemonLost(reason: string): void {
+  private daemonLost(connectionReason: string): void {
     if (this.ended !== null) return;
+    const reason = this.daemonEndsAs ?? connectionReason;
     this.end(
       new NodeDiedError(`Cannot go on: the node daemon of this session is gone (${reason})`, {
         nodeId: this.welcome?.nodeId ?? "",
