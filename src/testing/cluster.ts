@@ -175,6 +175,7 @@ export class Cluster {
           joinTimeoutMs: 30_000,
           storeFile: isHead ? (this.options.storeFile ?? null) : null,
           driverOnly: false,
+          forTest: true,
         },
       },
       {

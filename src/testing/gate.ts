@@ -52,6 +52,7 @@ export class Gate {
   }
 
   async close(): Promise<void> {
+    this.server.ref();
     for (const { outer, inner } of this.passages) {
       outer.destroy();
       inner.destroy();

@@ -1,5 +1,6 @@
 /** Starts a node daemon as a process of its own. */
 import { type ChildProcess, spawn } from "node:child_process";
+import type { Socket } from "node:net";
 import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import type { DaemonConfig, StartReport } from "../runtime/daemon/config.ts";
@@ -19,7 +20,7 @@ export function startNode(
 ): Promise<StartedNode> {
   const child = spawn(process.execPath, [daemonEntry()], {
     detached: true,
-    stdio: ["ignore", "ignore", "pipe", "pipe"],
+    stdio: ["pipe", "ignore", "pipe", "pipe"], // it ends with its standard input, and so with this process
     env: { ...inherited(), ...env, SHOAL_DAEMON_CONFIG: JSON.stringify(config) },
   });
   const ended = new Promise<void>((resolve) => child.once("exit", () => resolve()));
@@ -46,6 +47,7 @@ export function startNode(
         if (report.listening !== undefined) listening(report.listening);
         else if (report.ok) {
           child.off("exit", endedEarly);
+          (child.stdin as Socket).unref();
           for (const stream of [child.stderr, child.stdio[3]]) (stream as Readable).destroy();
           resolve({ child, report, ended });
         } else fail(report.error ?? "it gave no reason");

@@ -1,3 +1,6 @@
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import * as shoal from "shoal";
 import { Cluster, type TestNode } from "shoal/testing";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -36,28 +39,27 @@ describe("a cluster of three nodes", () => {
   });
 
   test("runs a task on the node it names, and on one with the labels it names", async () => {
-    expect(await shoal.get(whereAmI.options({ schedulingStrategy: shoal.nodeAffinity(third.nodeId) }).remote())).toBe(third.nodeId);
+    expect(await shoal.get(whereAmI.options({ schedulingStrategy: shoal.nodeAffinity(third.nodeId) }).remote())).toBe(
+      third.nodeId,
+    );
     expect(await shoal.get(whereAmI.options({ labelSelector: { zone: "c" } }).remote())).toBe(third.nodeId);
   });
 
   test("uses all nodes at once for tasks that need a CPU each", async () => {
-    class Meeting {
-      private here = 0;
-      arrive(): number {
-        return ++this.here;
-      }
-      count(): number {
-        return this.here;
-      }
-    }
-    const meeting = shoal.remote(Meeting, { numCpus: 0 }).remote();
-    const attend = shoal.remote(async (board: typeof meeting) => {
-      await shoal.get(board.arrive.remote());
-      while ((await shoal.get(board.count.remote())) < 3) await new Promise((resolve) => setImmediate(resolve));
-      return shoal.getRuntimeContext().nodeId;
+    const place = mkdtempSync(join(tmpdir(), "shoal-meeting-"));
+    // A task that waited for the others by get() would lend its CPU to one of them.
+    const attend = shoal.remote(async () => {
+      const here = shoal.getRuntimeContext();
+      writeFileSync(join(place, here.taskId ?? ""), "");
+      while (readdirSync(place).length < 3) await new Promise((resolve) => setImmediate(resolve));
+      return here.nodeId;
     });
-    const places = await shoal.get([attend.remote(meeting), attend.remote(meeting), attend.remote(meeting)]);
-    expect(new Set(places).size).toBe(3);
+    try {
+      const places = await shoal.get([attend.remote(), attend.remote(), attend.remote()]);
+      expect(new Set(places).size).toBe(3);
+    } finally {
+      rmSync(place, { recursive: true });
+    }
   });
 
   test("places actors on several nodes, and their calls and refs work across them", async () => {
@@ -99,7 +101,9 @@ describe("a node that dies", () => {
           return shoal.getRuntimeContext().nodeId;
         }
       }
-      const counter = shoal.remote(Counter, { numCpus: 0, resources: { there: 0.1 }, maxRestarts: 1, maxTaskRetries: 3 }).remote();
+      const counter = shoal
+        .remote(Counter, { numCpus: 0, resources: { there: 0.1 }, maxRestarts: 1, maxTaskRetries: 3 })
+        .remote();
       const doomedActor = shoal.remote(Counter, { numCpus: 0, resources: { there: 0.1 } }).remote();
       expect(await shoal.get(counter.where.remote())).toBe(doomed.nodeId);
       expect(await shoal.get(doomedActor.where.remote())).toBe(doomed.nodeId);

@@ -53,6 +53,8 @@ export interface ClusterConfig {
   readonly storeFile: string | null;
   /** Came with a driver, offers nothing. */
   readonly driverOnly: boolean;
+  /** Ends when its standard input does: a test's node, which must not outlive the test. `init()` without an address does not find it. */
+  readonly forTest?: boolean;
 }
 
 /** Written to descriptor 3 as a line of JSON when the daemon serves or cannot; before that, with `announce`, one with the port it listens on. */
@@ -78,6 +80,8 @@ export interface NodeFile {
   readonly headHost: string;
   readonly headPort: number;
   readonly startedMs: number;
+  /** Of a test: found only by who names its address. */
+  readonly forTest: boolean;
 }
 
 /** What a worker is told at its start. */
@@ -90,6 +94,8 @@ export interface WorkerConfig {
   readonly nodeId: string;
   readonly namespace: string;
   readonly runtimeEnv: unknown;
+  /** The session has, or may have, other nodes. */
+  readonly cluster: boolean;
   /** `node_modules` of the runtime env's packages; null without. */
   readonly npmDir: string | null;
 }

@@ -128,6 +128,7 @@ export class WorkerPool {
       nodeId: this.nodeId,
       namespace,
       runtimeEnv,
+      cluster: (this.config.cluster ?? null) !== null,
       npmDir: prepared.npmDir,
     };
     const worker = new WorkerProcess(

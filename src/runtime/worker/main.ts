@@ -19,6 +19,7 @@ interface WorkerConfig {
   readonly jobId: JobId;
   readonly namespace: string;
   readonly runtimeEnv: RuntimeEnvSpec | null;
+  readonly cluster: boolean;
   readonly npmDir: string | null;
 }
 
@@ -36,6 +37,7 @@ const runtime = new Runtime({
   paths: { sessionDir: config.sessionDir, shmDir: config.shmDir },
   namespace: config.namespace,
   runtimeEnv: config.runtimeEnv,
+  cluster: config.cluster,
   logToDriver: false,
   jobId: config.jobId,
 });
