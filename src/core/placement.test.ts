@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { NodeId } from "../base/ids.ts";
+import type { NodeId, NodeKey } from "../base/ids.ts";
 import type { SchedulingSpec } from "../wire/messages.ts";
 import { chooseNode, matchesLabels, type NodeCandidate } from "./placement.ts";
 import { createNodePool, toDemand } from "./resources.ts";
@@ -35,6 +35,18 @@ describe("chooseNode()", () => {
     expect(choose({}, [node("a", 4, 0), node("b", 4, 1)])).toBe("b");
     expect(choose({}, [node("a", 4, 0), node("b", 4, 0)])).toMatch(/a|b/);
     expect(choose({ resources: { CPU: 3 } }, [node("a", 2), node("b", 4, 0)])).toBe("b");
+  });
+
+  it("goes to the preferred node while that has room, unless it is to spread", () => {
+    const nodes = [node("a", 4), node("b", 4, 1), node("c", 4, 3)];
+    expect(choose({ prefer: "b" as NodeKey }, nodes)).toBe("b");
+    expect(choose({ prefer: "b" as NodeKey }, [nodes[0], node("b", 4, 0)])).toBe("a");
+    expect(choose({ prefer: "b" as NodeKey, strategy: { kind: "spread" } }, nodes)).toBe("a");
+  });
+
+  it("leaves draining nodes out", () => {
+    expect(choose({}, [{ ...node("a", 4), draining: true }, node("b", 4, 0)])).toBe("b");
+    expect(choose({}, [{ ...node("a", 4), draining: true }])).toBe("infeasible");
   });
 
   it("spreads over the least used nodes", () => {
