@@ -97,7 +97,8 @@ export async function timeline(file?: string): Promise<TraceEvent[]> {
   return trace;
 }
 
-function traceEvent(event: TaskEvent): TraceEvent {
+/** @internal */
+export function traceEvent(event: TaskEvent): TraceEvent {
   return {
     name: event.name,
     cat: event.kind,

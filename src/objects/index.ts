@@ -5,7 +5,7 @@ export { type ObjectSource, ObjectStore, type ObjectStoreOptions, type ObjectSto
 export { checkedLocation, type OpenSegment, SegmentMissing } from "./open-segment.ts";
 export { copyLocation, holderOf, isSameObject, segmentName } from "./segment-name.ts";
 export type { ObjectWriter } from "./segment-writer.ts";
-export { markInUse, sweepStaleSessions } from "./session-mark.ts";
+export { markInUse, sessionHolder, sweepStaleSessions } from "./session-mark.ts";
 export type { Spilled } from "./spiller.ts";
 export { defaultStoreBytes, sharedMemoryRoot } from "./store-limit.ts";
 export { StoreManager, type StoreManagerOptions, type StoreStats } from "./store-manager.ts";

@@ -46,6 +46,20 @@ export function sweepStaleSessions(...roots: readonly string[]): string[] {
   return removed;
 }
 
+/** The process that has `dir` in use, by its mark; null when there is none or it is gone. Only a guess where /proc is missing. */
+export function sessionHolder(dir: string): number | null {
+  const text = unlessMissing(() => readFileSync(join(dir, markFileName), "utf8"));
+  if (text === undefined) return null;
+  const [pid, started] = text.trim().split(" ");
+  if (started !== "0") return startTime(pid) === started ? Number(pid) : null;
+  try {
+    process.kill(Number(pid), 0);
+    return Number(pid);
+  } catch {
+    return null;
+  }
+}
+
 function removeIfStale(dir: string): boolean {
   const found = statSync(dir, { throwIfNoEntry: false });
   if (found === undefined || !found.isDirectory()) return false;

@@ -1,16 +1,20 @@
-/** Starts a node daemon of this driver's own: a local `init()` is a one-node cluster. */
+/** Starts node daemons: of a local `init()`, which is a one-node cluster, of a driver that joins one, and of `shoal start`. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { mkdirSync, rmSync } from "node:fs";
+import { accessSync, closeSync, mkdirSync, openSync, rmSync } from "node:fs";
 import type { Socket } from "node:net";
-import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { InitOptions } from "../../api/init-options.ts";
 import { ClusterConnectionError } from "../../base/errors.ts";
 import { type JobId, type NodeId, newJobId, newNodeId } from "../../base/ids.ts";
 import { defaultStoreBytes } from "../../objects/index.ts";
+import { type ClusterConfig, daemonConfigVariable, type StartReport } from "../daemon/config.ts";
 import { fitsSocket, type SessionPaths, sessionsRoot, shmRoot, socketsDir } from "../owner/session-paths.ts";
+import { type ClusterAddress, formatAddress } from "./cluster-address.ts";
+import { usableCpus } from "./cpus.ts";
+import { ownAddress } from "./own-address.ts";
+import { needToken } from "./token.ts";
 
 export interface LocalSession {
   readonly paths: SessionPaths;
@@ -20,6 +24,8 @@ export interface LocalSession {
 
 /** Milliseconds a daemon has to report that it listens; a loaded machine needs a second, never this long. */
 const daemonStartMs = 30_000;
+/** Milliseconds a driver tries to reach the head of a cluster. */
+const joinTimeoutMs = 60_000;
 
 /** Makes the directories of a new session, readable by this user alone. */
 export function makeSession(): LocalSession {
@@ -52,34 +58,109 @@ function cleanEnvironment(): NodeJS.ProcessEnv {
   return Object.fromEntries(Object.entries(process.env).filter(([name]) => !notInherited.test(name)));
 }
 
-/** Starts the daemon; resolves when it listens. Rejects with what it says when it cannot. */
+/** Starts the daemon of a local `init()`. Takes the session's directories. */
 export async function startDaemon(session: LocalSession, options: InitOptions): Promise<ChildProcess> {
-  const config = {
-    nodeId: session.nodeId,
-    sessionDir: session.paths.sessionDir,
-    shmDir: session.paths.shmDir,
-    resources: resourcesOf(options),
-    labels: options.labels ?? {},
-    objectStoreMemory: options.objectStoreMemory ?? defaultStoreBytes(),
-    namespace: options.namespace ?? "default",
-    jobId: session.jobId,
-    driverPid: process.pid,
-    driverCwd: process.cwd(),
-    logToDriver: options.logToDriver ?? true,
-    clusterId: randomBytes(8).toString("hex"),
-    workerExecArgv: [],
-    runtimeEnv: options.runtimeEnv ?? null,
+  const { child } = await launchDaemon({ ...baseConfig(session), ...wishesOf(options), resources: resourcesOf(options) }, 0);
+  return child;
+}
+
+/** Starts a daemon that joins the cluster at `address` and offers nothing: a driver's way into a cluster that has no node on this machine. */
+export async function startJoiningDaemon(
+  session: LocalSession,
+  options: InitOptions,
+  address: ClusterAddress,
+): Promise<ChildProcess> {
+  const cluster: ClusterConfig = {
+    role: "node",
+    host: await ownAddress(address.host),
+    port: 0,
+    head: address,
+    token: needToken(),
+    tls: tlsFiles({}),
+    clusterId: null,
+    joinTimeoutMs,
+    storeFile: null,
+    driverOnly: true,
   };
+  const config = { ...baseConfig(session), ...wishesOf(options), resources: { CPU: 0 } };
+  const { child, report } = await launchDaemon({ ...config, cluster }, joinTimeoutMs);
+  if (report.nodeId === session.nodeId) return child;
+  child.kill("SIGTERM");
+  throw new ClusterConnectionError(
+    `Cannot join the cluster at ${formatAddress(address)} as node ${session.nodeId} is a member already: try again`,
+  );
+}
+
+const baseConfig = (session: LocalSession) => ({
+  nodeId: session.nodeId,
+  sessionDir: session.paths.sessionDir,
+  shmDir: session.paths.shmDir,
+  jobId: session.jobId,
+  driverPid: process.pid as number | null,
+  driverCwd: process.cwd(),
+  clusterId: randomBytes(8).toString("hex"),
+  workerExecArgv: [],
+});
+
+const wishesOf = (options: InitOptions) => ({
+  labels: options.labels ?? {},
+  objectStoreMemory: options.objectStoreMemory ?? defaultStoreBytes(),
+  namespace: options.namespace ?? "default",
+  logToDriver: options.logToDriver ?? true,
+  runtimeEnv: options.runtimeEnv ?? null,
+});
+
+export interface NodeWishes {
+  readonly resources: Readonly<Record<string, number>>;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly objectStoreMemory: number;
+  readonly cluster: ClusterConfig;
+  /** Called at once, long before the node serves: whoever is asked to end meanwhile passes it on. */
+  readonly onSpawn?: (child: ChildProcess) => void;
+}
+
+/** Starts a node of `shoal start`, which outlives this process. What it prints when it fails goes to `logs/daemon.err`. Takes the session's directories. */
+export async function startNode(session: LocalSession, wishes: NodeWishes): Promise<LaunchedDaemon> {
+  const { onSpawn, ...rest } = wishes;
+  const config = { ...baseConfig(session), ...rest, driverPid: null, namespace: "default", logToDriver: true, runtimeEnv: null };
+  const errorFile = join(session.paths.sessionDir, "logs", "daemon.err");
+  return launchDaemon(config, wishes.cluster.joinTimeoutMs, { errorFile, onSpawn });
+}
+
+export interface LaunchedDaemon {
+  readonly child: ChildProcess;
+  readonly report: StartReport;
+}
+
+/** Resolves when the daemon serves. Rejects with what it says when it cannot. Without `errorFile` the daemon's errors are read until then. */
+async function launchDaemon(
+  config: object,
+  extraMs: number,
+  { errorFile, onSpawn }: { errorFile?: string; onSpawn?: (child: ChildProcess) => void } = {},
+): Promise<LaunchedDaemon> {
   const entry = fileURLToPath(new URL("./daemon.js", distDirectory()));
+  const errors = errorFile === undefined ? null : openSync(errorFile, "a", 0o600);
   const child = spawn(process.execPath, [entry], {
     detached: true,
-    stdio: ["ignore", "ignore", "pipe", "pipe"],
-    env: { ...cleanEnvironment(), SHOAL_DAEMON_CONFIG: JSON.stringify(config) },
+    stdio: ["ignore", "ignore", errors ?? "pipe", "pipe"],
+    env: { ...cleanEnvironment(), [daemonConfigVariable]: JSON.stringify(config) },
   });
-  await reported(child);
-  for (const stream of [child.stderr, child.stdio[3]]) (stream as Socket).destroy();
+  if (errors !== null) closeSync(errors);
+  onSpawn?.(child);
+  const report = await reported(child, daemonStartMs + extraMs);
+  for (const stream of [child.stderr, child.stdio[3]]) (stream as Socket | null)?.destroy();
   child.unref();
-  return child;
+  return { child, report };
+}
+
+/** PEM files by what is named, else by the environment: all three, or none. */
+export function tlsFiles(named: { cert?: string; key?: string; ca?: string }): ClusterConfig["tls"] {
+  const { SHOAL_TLS_CERT, SHOAL_TLS_KEY, SHOAL_TLS_CA } = process.env;
+  const [cert, key, ca] = [named.cert || SHOAL_TLS_CERT, named.key || SHOAL_TLS_KEY, named.ca || SHOAL_TLS_CA];
+  if (!cert && !key && !ca) return null;
+  if (!cert || !key || !ca) throw new TypeError("Cannot use TLS without all of certificate, key and CA");
+  for (const file of [cert, key, ca]) accessSync(file);
+  return { cert, key, ca };
 }
 
 /** The directory of the built files: this module is in it, or in its chunks/. */
@@ -89,12 +170,12 @@ function distDirectory(): URL {
 }
 
 function resourcesOf(options: InitOptions): Record<string, number> {
-  const resources: Record<string, number> = { CPU: options.numCpus ?? availableParallelism() };
+  const resources: Record<string, number> = { CPU: options.numCpus ?? usableCpus() };
   if (options.numGpus) resources.GPU = options.numGpus;
   return { ...resources, ...options.resources };
 }
 
-function reported(child: ChildProcess): Promise<void> {
+function reported(child: ChildProcess, withinMs: number): Promise<StartReport> {
   return new Promise((resolve, reject) => {
     let stderr = "";
     let line = "";
@@ -103,7 +184,7 @@ function reported(child: ChildProcess): Promise<void> {
       child.kill("SIGKILL");
       reject(new ClusterConnectionError(`Cannot start a node daemon: ${why}${stderr === "" ? "" : `\n${stderr.trim()}`}`, {}));
     };
-    const timer = setTimeout(() => fail(`it did not report within ${daemonStartMs} ms`), daemonStartMs);
+    const timer = setTimeout(() => fail(`it did not report within ${withinMs} ms`), withinMs);
     child.once("error", (error) => fail(error.message));
     child.once("exit", (code, signal) => fail(`it ended with ${signal ?? `code ${code}`} before it was ready`));
     child.stderr?.on("data", (chunk: Buffer) => {
@@ -112,11 +193,11 @@ function reported(child: ChildProcess): Promise<void> {
     child.stdio[3]?.on("data", (chunk: Buffer) => {
       line += chunk.toString();
       if (!line.includes("\n")) return;
-      const report = JSON.parse(line) as { ok: boolean; error?: string };
+      const report = JSON.parse(line) as StartReport;
       if (!report.ok) return fail(report.error ?? "it gave no reason");
       clearTimeout(timer);
       child.removeAllListeners("exit");
-      resolve();
+      resolve(report);
     });
   });
 }

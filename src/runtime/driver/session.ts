@@ -1,8 +1,8 @@
-/** A driver's session: its runtime, the daemon it started, and the end of both. */
+/** A driver's session: its runtime, the daemon it started or joined, and the end of what is its own. */
 import type { ChildProcess } from "node:child_process";
 import type { InitOptions } from "../../api/init-options.ts";
 import { ClusterConnectionError } from "../../base/errors.ts";
-import { newWorkerId } from "../../base/ids.ts";
+import { newJobId, newWorkerId } from "../../base/ids.ts";
 import { warmUp } from "../../functions/index.ts";
 import { sweepStaleSessions } from "../../objects/index.ts";
 import type { RuntimeEnvSpec } from "../../wire/messages.ts";
@@ -10,8 +10,11 @@ import { useNativeStringsSoon } from "../../wire/native-strings.ts";
 import { Runtime } from "../owner/runtime.ts";
 import { daemonSocket, sessionsRoot, shmRoot } from "../owner/session-paths.ts";
 import { adoptRuntime } from "../owner/the-runtime.ts";
-import { makeSession, removeSession, startDaemon } from "./local-daemon.ts";
+import { type ClusterChoice, findCluster } from "./find-cluster.ts";
+import { type LocalSession, makeSession, removeSession, startDaemon, startJoiningDaemon } from "./local-daemon.ts";
+import { nodesHere } from "./nodes-here.ts";
 import { Notices } from "./notices.ts";
+import { isThisMachine } from "./own-address.ts";
 
 export interface DriverSession {
   readonly runtime: Runtime;
@@ -28,16 +31,23 @@ const shutdownMs = 5_000;
 
 /** Opens a session at once; `ready` settles when the daemon has answered. Until then what is asked of the runtime waits. */
 export function openSession(options: InitOptions): DriverSession {
-  refuseRemote(options);
-  const local = makeSession();
+  const choice = findCluster(options.address, {
+    environment: process.env.SHOAL_ADDRESS,
+    nodes: nodesHere,
+    isThisMachine,
+  });
+  if (choice.kind !== "new") refuseNodeOptions(options);
+  // A session that somebody else has started is not ours to end or to remove.
+  const own = choice.kind !== "here";
+  const session: LocalSession = choice.kind === "here" ? { ...choice.node, jobId: newJobId() } : makeSession();
   const runtime = new Runtime({
     role: "driver",
-    selfId: newWorkerId(local.nodeId),
-    paths: local.paths,
+    selfId: newWorkerId(session.nodeId),
+    paths: session.paths,
     namespace: options.namespace ?? "default",
     runtimeEnv: (options.runtimeEnv ?? null) as RuntimeEnvSpec | null,
     logToDriver: options.logToDriver ?? true,
-    jobId: local.jobId,
+    jobId: session.jobId,
   });
   adoptRuntime(runtime);
   const notices = new Notices(runtime);
@@ -50,10 +60,10 @@ export function openSession(options: InitOptions): DriverSession {
 
   const start = async (): Promise<void> => {
     try {
-      const starting = startDaemon(local, options);
+      const starting = startFor(choice, session, options);
       setImmediate(warmUp);
       daemon = await starting;
-      await runtime.connect(daemonSocket(local.paths.sessionDir), local.jobId);
+      await runtime.connect(daemonSocket(session.paths.sessionDir), session.jobId);
       useNativeStringsSoon();
       setImmediate(() => sweepStaleSessions(sessionsRoot(), shmRoot()));
     } catch (error) {
@@ -68,7 +78,7 @@ export function openSession(options: InitOptions): DriverSession {
   const finish = (): void => {
     process.removeListener("beforeExit", onBeforeExit);
     notices.close();
-    removeSession(local.paths);
+    if (own) removeSession(session.paths);
     if ((globalThis as any)[Symbol.for("shoal.runtime")] === runtime) adoptRuntime(null);
     markClosed();
   };
@@ -76,7 +86,7 @@ export function openSession(options: InitOptions): DriverSession {
   const close = (): Promise<void> => {
     closing ??= (async () => {
       await ready.catch(() => {});
-      if (runtime.ended === null) await endOrderly(runtime, daemon);
+      if (runtime.ended === null) await (own ? endOrderly(runtime, daemon) : leave(runtime));
       finish();
     })();
     return closing;
@@ -89,22 +99,38 @@ export function openSession(options: InitOptions): DriverSession {
   // Its daemon is gone: workers end by themselves, the files are ours to remove. The runtime stays, to tell every caller why.
   runtime.onDaemonLost = () => {
     notices.close();
-    removeSession(local.paths);
+    if (own) removeSession(session.paths);
   };
 
   const ready = start();
   return { runtime, ready, closed, implicit: false, close };
 }
 
-function refuseRemote(options: InitOptions): void {
-  const address = options.address ?? process.env.SHOAL_ADDRESS;
-  if (address === undefined || address === "local") return;
-  throw new ClusterConnectionError(
-    address === "auto"
-      ? "Cannot join a cluster: none runs on this machine"
-      : `Cannot join the cluster at ${address}: this version runs clusters of one machine only; use address "local"`,
-    { address },
-  );
+/** The daemon that this program starts for itself, if it needs one. */
+function startFor(choice: ClusterChoice, session: LocalSession, options: InitOptions): Promise<ChildProcess | null> {
+  if (choice.kind === "new") return startDaemon(session, options);
+  return choice.kind === "elsewhere" ? startJoiningDaemon(session, options, choice.address) : Promise.resolve(null);
+}
+
+/** What is said of a node that others have started would be ignored; Ray refuses it, too. */
+function refuseNodeOptions(options: InitOptions): void {
+  for (const name of ["numCpus", "numGpus", "resources", "labels", "objectStoreMemory"] as const) {
+    if (options[name] !== undefined)
+      throw new TypeError(
+        `Cannot use init option '${name}' in a cluster that runs already: give it to \`shoal start\`, or pass address: "local"`,
+      );
+  }
+}
+
+/** Ends this program's part in a session that goes on. */
+async function leave(runtime: Runtime): Promise<void> {
+  runtime.daemon.keepAlive(true);
+  try {
+    await runtime.daemon.request("flushLogs", {});
+  } catch {
+    // The daemon is gone: there is nothing to leave.
+  }
+  runtime.end(new ClusterConnectionError("Cannot use a session that has been shut down", {}));
 }
 
 async function endOrderly(runtime: Runtime, daemon: ChildProcess | null): Promise<void> {
