@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { sessionHolder } from "../objects/index.ts";
 import { formatAddress, parseAddress } from "../runtime/driver/cluster-address.ts";
 import { removeSession } from "../runtime/driver/local-daemon.ts";
-import { type NodeHere, nodesHere, sessionName } from "../runtime/driver/nodes-here.ts";
+import { listed, type NodeHere, nodesHere, sessionName } from "../runtime/driver/nodes-here.ts";
 import { Failure, UsageError } from "./failure.ts";
 import { stopJobsOf } from "./job-files.ts";
 import { say } from "./output.ts";
@@ -44,15 +44,15 @@ export async function stop(flags: StopFlags): Promise<number> {
   return left === 0 ? 0 : 1;
 }
 
-function chosen(flags: StopFlags, nodes: readonly NodeHere[]): readonly NodeHere[] {
+function chosen(flags: StopFlags, all: readonly NodeHere[]): readonly NodeHere[] {
+  const nodes = listed(all);
   if (flags.all) return nodes;
-  if (flags.session !== undefined)
-    return named(nodes, (node) => sessionName(node) === flags.session, `session '${flags.session}'`);
+  if (flags.session !== undefined) return named(all, (node) => sessionName(node) === flags.session, `session '${flags.session}'`);
   const asked = flags.address || process.env.SHOAL_ADDRESS;
   if (asked !== undefined && asked !== "" && asked !== "auto" && asked !== "local") {
     const { host, port } = parseAddress(asked);
     const member = (node: NodeHere) => node.headPort === port && node.headHost === host;
-    return named(nodes, member, `node of the cluster at ${asked}`);
+    return named(all, member, `node of the cluster at ${asked}`);
   }
   if (new Set(nodes.map((node) => node.clusterId)).size > 1)
     throw new Failure(

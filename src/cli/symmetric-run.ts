@@ -5,7 +5,7 @@
 import { spawn } from "node:child_process";
 import { constants } from "node:os";
 import { formatAddress, parseAddress } from "../runtime/driver/cluster-address.ts";
-import { nodesHere, sessionName } from "../runtime/driver/nodes-here.ts";
+import { listed, nodesHere, sessionName } from "../runtime/driver/nodes-here.ts";
 import { isThisMachine } from "../runtime/driver/own-address.ts";
 import type { NodeView } from "../wire/messages.ts";
 import { type ClusterClient, connectCluster } from "./cluster-client.ts";
@@ -42,7 +42,7 @@ export async function symmetricRun(command: readonly string[], flags: SymmetricF
   const waitMs = wholeNumber("--wait-timeout", flags.waitTimeout ?? String(defaultWaitSeconds), 0) * 1000;
   useTempDir(flags.tempDir);
   const address = parseAddress(flags.address);
-  const others = nodesHere();
+  const others = listed(nodesHere());
   if (others.length > 0)
     throw new Failure(`Cannot run as a node of yours runs here already: ${others.map(sessionName).join(", ")}; end it with stop`);
   if (!isThisMachine(address.host)) return asMember({ ...flags, joinTimeout: flags.joinTimeout ?? String(waitMs / 1000) });

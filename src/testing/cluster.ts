@@ -175,7 +175,8 @@ export class Cluster {
           joinTimeoutMs: 30_000,
           storeFile: isHead ? (this.options.storeFile ?? null) : null,
           driverOnly: false,
-          forTest: true,
+          unlisted: true,
+          endsWithInput: true,
         },
       },
       {

@@ -53,8 +53,10 @@ export interface ClusterConfig {
   readonly storeFile: string | null;
   /** Came with a driver, offers nothing. */
   readonly driverOnly: boolean;
-  /** Ends when its standard input does: a test's node, which must not outlive the test. `init()` without an address does not find it. */
-  readonly forTest?: boolean;
+  /** A test's: only those who give its address find it. */
+  readonly unlisted?: boolean;
+  /** Ends when its standard input does, and so with the process that started it. */
+  readonly endsWithInput?: boolean;
 }
 
 /** Written to descriptor 3 as a line of JSON when the daemon serves or cannot; before that, with `announce`, one with the port it listens on. */
@@ -80,8 +82,8 @@ export interface NodeFile {
   readonly headHost: string;
   readonly headPort: number;
   readonly startedMs: number;
-  /** Of a test: found only by who names its address. */
-  readonly forTest: boolean;
+  /** Found only by those who give its address. */
+  readonly unlisted?: boolean;
 }
 
 /** What a worker is told at its start. */

@@ -39,7 +39,7 @@ async function main(): Promise<void> {
   process.on("uncaughtException", (error) => failed(daemon, error));
   process.on("unhandledRejection", (error) => failed(daemon, error));
   try {
-    if (config.cluster?.forTest === true) process.stdin.on("end", () => end(daemon, "its test has ended", false, 0)).resume();
+    if (config.cluster?.endsWithInput === true) process.stdin.on("end", () => end(daemon, "its test has ended", false, 0)).resume();
     // Whoever stands between this node and the others must know the port before the node can join.
     if (config.cluster?.announce != null) daemon.listening = (port) => report({ ok: true, listening: port });
     const listening = daemon.start();
@@ -83,7 +83,7 @@ function writeNodeFile({ nodeId, cluster, config }: Daemon): void {
     headHost: host,
     headPort: port,
     startedMs: Date.now(),
-    forTest: cluster.config.forTest === true,
+    ...(cluster.config.unlisted === true ? { unlisted: true } : {}),
   };
   const path = join(config.sessionDir, "node.json");
   writeFileSync(`${path}.new`, JSON.stringify(file), { mode: 0o600 });

@@ -1,7 +1,7 @@
 /** Which cluster a program means: what `init({ address })`, SHOAL_ADDRESS and the machine's own nodes say. Decides; starts nothing. */
 import { ClusterConnectionError } from "../../base/errors.ts";
 import { type ClusterAddress, formatAddress, parseAddress } from "./cluster-address.ts";
-import type { NodeHere } from "./nodes-here.ts";
+import { listed, type NodeHere } from "./nodes-here.ts";
 
 export type ClusterChoice =
   /** A new local session. */
@@ -30,7 +30,7 @@ export function findCluster(asked: string | undefined, around: Surroundings): Cl
     return { kind: "new" };
   }
   if (address !== undefined && address !== "" && address !== "auto") return at(parseAddress(address), around);
-  const nodes = around.nodes();
+  const nodes = listed(around.nodes());
   const heads = new Map(nodes.map((node) => [node.clusterId, formatAddress({ host: node.headHost, port: node.headPort })]));
   if (heads.size > 1)
     throw new ClusterConnectionError(

@@ -13,6 +13,9 @@ export interface NodeHere extends NodeFile {
 
 export const sessionName = (node: NodeHere): string => basename(node.paths.sessionDir);
 
+/** Those that are found by who names none: a test's are not. */
+export const listed = (nodes: readonly NodeHere[]): readonly NodeHere[] => nodes.filter((node) => node.unlisted !== true);
+
 /** Oldest first. */
 export function nodesHere(root: string = sessionsRoot()): NodeHere[] {
   let names: string[];
