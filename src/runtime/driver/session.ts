@@ -48,6 +48,7 @@ export function openSession(options: InitOptions): DriverSession {
     runtimeEnv: (options.runtimeEnv ?? null) as RuntimeEnvSpec | null,
     logToDriver: options.logToDriver ?? true,
     jobId: session.jobId,
+    cluster: choice.kind !== "new",
   });
   adoptRuntime(runtime);
   const notices = new Notices(runtime);
