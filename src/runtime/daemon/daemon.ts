@@ -222,7 +222,8 @@ export class Daemon {
     this.head?.close();
     this.memoryWatch.close();
     if (tellDrivers)
-      for (const client of this.clients.values()) if (client.role === "driver") client.link.send([Kind.Exit, reason]);
+      for (const client of this.clients.values())
+        if (client.role === "driver" && !client.remote) client.link.send([Kind.Exit, reason]);
     for (const client of this.clients.values()) client.link.flush();
     await this.pool.close(500);
     this.transfer?.close();
@@ -628,7 +629,7 @@ export class Daemon {
 
   progress(jobId: JobId, update: unknown): void {
     for (const other of this.clients.values())
-      if (other.role === "driver" && other.jobId === jobId) other.link.send([Kind.Progress, update]);
+      if (other.role === "driver" && !other.remote && other.jobId === jobId) other.link.send([Kind.Progress, update]);
   }
 
   // -------------------------------------------------------------- the scheduler's effects

@@ -22,7 +22,7 @@ export class EventDrain {
 
   drain(jobId: JobId | undefined): Promise<void> {
     const asked = [...this.clients.values()].filter(
-      (client) => client.role !== "tool" && (jobId === undefined || client.jobId === jobId),
+      (client) => client.role !== "tool" && !client.remote && (jobId === undefined || client.jobId === jobId),
     );
     if (asked.length === 0) return Promise.resolve();
     const id = this.next++;

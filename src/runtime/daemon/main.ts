@@ -94,7 +94,7 @@ function writeNodeFile({ nodeId, cluster, config }: Daemon): void {
 function watchForDriver(daemon: Daemon, config: DaemonConfig, driverPid: number): void {
   const until = Date.now() + driverConnectMs + (config.cluster?.joinTimeoutMs ?? 0);
   const timer = setInterval(() => {
-    if ([...daemon.clients.values()].some((client) => client.role === "driver")) return clearInterval(timer);
+    if ([...daemon.clients.values()].some((client) => client.role === "driver" && !client.remote)) return clearInterval(timer);
     if (!isAlive(driverPid)) end(daemon, "its driver ended before it connected", false, 0);
     else if (Date.now() > until) end(daemon, `its driver did not connect within ${driverConnectMs} ms`, false, 0);
   }, driverPollMs);
