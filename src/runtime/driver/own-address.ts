@@ -1,5 +1,4 @@
 /** Which address of this machine other machines reach it at. */
-import { createSocket } from "node:dgram";
 import { isIPv6 } from "node:net";
 import { hostname, networkInterfaces } from "node:os";
 import { isLoopback } from "./cluster-address.ts";
@@ -14,7 +13,8 @@ export async function ownAddress(host: string = elsewhere): Promise<string> {
   return (await sourceAddress(host)) ?? firstOutward() ?? "127.0.0.1";
 }
 
-function sourceAddress(host: string): Promise<string | null> {
+async function sourceAddress(host: string): Promise<string | null> {
+  const { createSocket } = await import("node:dgram"); // few programs need it
   return new Promise((resolve) => {
     const socket = createSocket(isIPv6(host) ? "udp6" : "udp4");
     const done = (address: string | null): void => {
