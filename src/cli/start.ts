@@ -63,6 +63,7 @@ export async function startNodeByFlags(flags: StartFlags): Promise<StartedNode> 
     joinTimeoutMs: options.joinTimeoutMs,
     storeFile: flags.store === undefined ? null : resolve(flags.store),
     driverOnly: false,
+    endsWithInput: flags.block === true, // however this command ends
   };
   sweepStaleSessions(sessionsRoot(), shmRoot());
   const session = makeSession();

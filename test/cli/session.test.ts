@@ -113,6 +113,16 @@ describe("start --head", () => {
   });
 });
 
+test("a node that is started with --block ends with its command, however that ends", async () => {
+  await inSandbox(async (sandbox) => {
+    const head = sandbox.start(["start", "--head", "--port=0", "--node-ip-address=127.0.0.1", "--num-cpus=1", "--block"]);
+    await head.printed(/stays until the node ends/);
+    head.child.kill("SIGKILL");
+    await head.ended;
+    await waitFor("the node to be gone", () => sandbox.left().length === 0, 5_000);
+  });
+});
+
 describe("several clusters on one machine", () => {
   test("do not meet: somebody must say which is meant", async () => {
     await inSandbox(async (sandbox) => {

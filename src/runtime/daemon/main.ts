@@ -9,6 +9,8 @@ import { useNativeStringsSoon } from "../../wire/native-strings.ts";
 import { type DaemonConfig, driverConnectMs, driverPollMs, type NodeFile, readDaemonConfig, type StartReport } from "./config.ts";
 import { Daemon } from "./daemon.ts";
 
+/** Milliseconds within which a second signal to end is the first one, arriving by another way. */
+const sameRequestMs = 1_000;
 let ending: Promise<void> | null = null;
 
 void main();
@@ -29,17 +31,23 @@ async function main(): Promise<void> {
     if (lost && ending === null) process.stderr.write(`${reason}\n`);
     end(daemon, reason, orderly, lost ? 1 : 0);
   });
-  let signals = 0;
+  let askedAtMs: number | null = null;
   for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const)
     process.on(signal, () => {
-      // A node of a cluster leaves in good order; asked twice, or for a local session, at once.
-      if (signals++ === 0 && daemon.cluster !== null && signal !== "SIGHUP") daemon.leave(`the daemon was sent ${signal}`);
-      else end(daemon, `the daemon was sent ${signal}`, false, 0);
+      // A node of a cluster leaves in good order; asked once more, or for a local session, at once. A batch system signals each process of a
+      // step, and the command that started this one passes it on: that is asked once.
+      const isAgain = askedAtMs !== null && Date.now() - askedAtMs > sameRequestMs;
+      if (daemon.cluster === null || signal === "SIGHUP" || isAgain)
+        return end(daemon, `the daemon was sent ${signal}`, false, 0);
+      if (askedAtMs !== null) return;
+      askedAtMs = Date.now();
+      daemon.leave(`the daemon was sent ${signal}`);
     });
   process.on("uncaughtException", (error) => failed(daemon, error));
   process.on("unhandledRejection", (error) => failed(daemon, error));
   try {
-    if (config.cluster?.endsWithInput === true) process.stdin.on("end", () => end(daemon, "its test has ended", false, 0)).resume();
+    if (config.cluster?.endsWithInput === true)
+      process.stdin.on("end", () => end(daemon, "whoever started it has ended", false, 0)).resume();
     // Whoever stands between this node and the others must know the port before the node can join.
     if (config.cluster?.announce != null) daemon.listening = (port) => report({ ok: true, listening: port });
     const listening = daemon.start();

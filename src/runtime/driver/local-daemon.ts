@@ -124,7 +124,7 @@ export async function startNode(session: LocalSession, wishes: NodeWishes): Prom
   const { onSpawn, ...rest } = wishes;
   const config = { ...baseConfig(session), ...rest, driverPid: null, namespace: "default", logToDriver: true, runtimeEnv: null };
   const errorFile = join(session.paths.sessionDir, "logs", "daemon.err");
-  return launchDaemon(config, wishes.cluster.joinTimeoutMs, { errorFile, onSpawn });
+  return launchDaemon(config, wishes.cluster.joinTimeoutMs, { errorFile, onSpawn, input: wishes.cluster.endsWithInput === true });
 }
 
 export interface LaunchedDaemon {
@@ -136,13 +136,13 @@ export interface LaunchedDaemon {
 async function launchDaemon(
   config: object,
   extraMs: number,
-  { errorFile, onSpawn }: { errorFile?: string; onSpawn?: (child: ChildProcess) => void } = {},
+  { errorFile, onSpawn, input }: { errorFile?: string; onSpawn?: (child: ChildProcess) => void; input?: boolean } = {},
 ): Promise<LaunchedDaemon> {
   const entry = fileURLToPath(new URL("./daemon.js", distDirectory()));
   const errors = errorFile === undefined ? null : openSync(errorFile, "a", 0o600);
   const child = spawn(process.execPath, [entry], {
     detached: true,
-    stdio: ["ignore", "ignore", errors ?? "pipe", "pipe"],
+    stdio: [input ? "pipe" : "ignore", "ignore", errors ?? "pipe", "pipe"],
     env: { ...cleanEnvironment(), [daemonConfigVariable]: JSON.stringify(config) },
   });
   if (errors !== null) closeSync(errors);
