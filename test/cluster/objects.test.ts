@@ -182,7 +182,8 @@ describe("Objects of several nodes", () => {
     expectNumbers(await b.get(onB), 1_000_000);
     await cluster.killNode(c.node);
     drivers = drivers.filter((driver) => driver !== c);
-    await waitFor("the copy to go with its owner", async () => (await b.objects()) === 0, 10_000);
+    // At the latest when the head has not heard of the node for as long as it has.
+    await waitFor("the copy to go with its owner", async () => (await b.objects()) === 0, 40_000);
     await expect(b.get(onB)).rejects.toMatchObject({ code: "OWNER_DIED" });
     onB[Symbol.dispose]();
   });
