@@ -13,7 +13,6 @@ export interface Serializer<T extends object, S> {
 export interface RegisteredSerializer {
   /** Unique in the process that registered it. */
   readonly name: string;
-  // biome-ignore lint/complexity/noBannedTypes: any class.
   readonly Class: Function;
   readonly serialize: (value: any) => unknown;
   readonly deserialize: (data: any) => object;
