@@ -31,7 +31,11 @@ export default defineConfig({
         extends: true,
         test: { name: "suite", include: ["src/**/*.test.ts", "test/**/*.test.ts", "sim/**/*.test.ts"], exclude: manyHosts },
       },
-      { extends: true, test: { name: "hosts", include: manyHosts, testTimeout: 120_000, hookTimeout: 120_000 } },
+      {
+        extends: true,
+        // After the suite, so that what is slow or silent there is so by a fault and not by the load of other tests.
+        test: { name: "hosts", include: manyHosts, sequence: { groupOrder: 1 }, testTimeout: 180_000, hookTimeout: 120_000 },
+      },
     ],
   },
 });

@@ -79,6 +79,7 @@ export async function startNodeByFlags(flags: StartFlags): Promise<StartedNode> 
       labels: options.labels,
       objectStoreMemory: options.objectStoreMemory ?? defaultStoreBytes(),
       cluster,
+      ownErrors: flags.block === true,
       onSpawn: (child) => {
         spawned = child;
       },

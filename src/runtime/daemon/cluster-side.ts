@@ -16,6 +16,7 @@ import { HeadInbox } from "./head-inbox.ts";
 import type { HeadCaller } from "./head-methods.ts";
 import { ackOfHeartbeat, HeadWatch } from "./head-watch.ts";
 import { NodeInbox } from "./node-inbox.ts";
+import { refusalByJob } from "./slurm-job.ts";
 
 /** Milliseconds a request to the head may take: `waitPlacementGroup` and the like end when the head is lost, not before. */
 const headRequestMs = 86_400_000;
@@ -214,7 +215,9 @@ export class ClusterSide {
     const { head } = this.daemon;
     if (head === null) throw Object.assign(new Error("Cannot join here as this is not the head"), { code: "JOIN_REFUSED" });
     if (info?.nodeId !== from) throw Object.assign(new Error("Cannot join as another node"), { code: "JOIN_REFUSED" });
-    const refused = head.join(info, new RemoteNode(from, (message) => this.links.send(from, message)), false);
+    const refused =
+      refusalByJob(this.daemon.config.labels, info.labels) ??
+      head.join(info, new RemoteNode(from, (message) => this.links.send(from, message)), false);
     if (refused !== null) throw Object.assign(new Error(refused), { code: "JOIN_REFUSED" });
     this.daemon.log.line(`node ${from} joined from ${info.host}:${info.port}`);
     return { clusterId: this.id, headNodeId: this.daemon.nodeId, nodes: head.members.views() };

@@ -2,6 +2,7 @@
 import { totalmem } from "node:os";
 import type { JobId, NodeId } from "../../base/ids.ts";
 import type { RuntimeEnvSpec } from "../../wire/messages.ts";
+import { slurmJobLabels } from "./slurm-job.ts";
 
 export interface DaemonConfig {
   /** Made by whoever starts the daemon: processes that come before it answers have ids that begin with it. */
@@ -170,5 +171,7 @@ export function readDaemonConfig(env: NodeJS.ProcessEnv): DaemonConfig {
     if (typeof config[name] !== "string" || config[name] === "")
       throw new Error(`Cannot start node daemon as its configuration has no ${name}`);
   }
-  return { ...config, labels: config.labels ?? {}, workerExecArgv: config.workerExecArgv ?? [] };
+  const offers = config.cluster?.driverOnly === false;
+  const labels = { ...(offers ? slurmJobLabels(env) : {}), ...config.labels };
+  return { ...config, labels, workerExecArgv: config.workerExecArgv ?? [] };
 }

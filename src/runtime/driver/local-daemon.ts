@@ -117,14 +117,21 @@ export interface NodeWishes {
   readonly cluster: ClusterConfig;
   /** Called at once, long before the node serves: whoever is asked to end meanwhile passes it on. */
   readonly onSpawn?: (child: ChildProcess) => void;
+  /** What the node prints about its end goes where our own errors go: for those who stay until then. */
+  readonly ownErrors?: boolean;
 }
 
 /** Starts a node of `shoal start`, which outlives this process. What it prints when it fails goes to `logs/daemon.err`. Takes the session's directories. */
 export async function startNode(session: LocalSession, wishes: NodeWishes): Promise<LaunchedDaemon> {
-  const { onSpawn, ...rest } = wishes;
+  const { onSpawn, ownErrors, ...rest } = wishes;
   const config = { ...baseConfig(session), ...rest, driverPid: null, namespace: "default", logToDriver: true, runtimeEnv: null };
   const errorFile = join(session.paths.sessionDir, "logs", "daemon.err");
-  return launchDaemon(config, wishes.cluster.joinTimeoutMs, { errorFile, onSpawn, input: wishes.cluster.endsWithInput === true });
+  return launchDaemon(config, wishes.cluster.joinTimeoutMs, {
+    errorFile: ownErrors ? undefined : errorFile,
+    ownErrors,
+    onSpawn,
+    input: wishes.cluster.endsWithInput === true,
+  });
 }
 
 export interface LaunchedDaemon {
@@ -136,13 +143,18 @@ export interface LaunchedDaemon {
 async function launchDaemon(
   config: object,
   extraMs: number,
-  { errorFile, onSpawn, input }: { errorFile?: string; onSpawn?: (child: ChildProcess) => void; input?: boolean } = {},
+  {
+    errorFile,
+    ownErrors,
+    onSpawn,
+    input,
+  }: { errorFile?: string; ownErrors?: boolean; onSpawn?: (child: ChildProcess) => void; input?: boolean } = {},
 ): Promise<LaunchedDaemon> {
   const entry = fileURLToPath(new URL("./daemon.js", distDirectory()));
   const errors = errorFile === undefined ? null : openSync(errorFile, "a", 0o600);
   const child = spawn(process.execPath, [entry], {
     detached: true,
-    stdio: [input ? "pipe" : "ignore", "ignore", errors ?? "pipe", "pipe"],
+    stdio: [input ? "pipe" : "ignore", "ignore", ownErrors ? "inherit" : (errors ?? "pipe"), "pipe"],
     env: { ...cleanEnvironment(), [daemonConfigVariable]: JSON.stringify(config) },
   });
   if (errors !== null) closeSync(errors);
