@@ -13,12 +13,14 @@ export interface Account {
 export function makeAccount(home: string, workDir: string): Account {
   const bin = join(home, "venv", "bin");
   mkdirSync(bin, { recursive: true });
-  mkdirSync(join(workDir, "node_modules"), { recursive: true });
+  const localBin = join(workDir, "node_modules", ".bin");
+  mkdirSync(localBin, { recursive: true });
   symlinkSync(repository, join(workDir, "node_modules", "shoal"));
   const names: Record<string, string> = JSON.parse(readFileSync(join(repository, "package.json"), "utf8")).bin;
   for (const [name, path] of Object.entries(names)) {
     // What npm makes of it: a link; and dist/ need not be executable.
     writeFileSync(join(bin, name), `#!/bin/sh\nexec node ${join(repository, path)} "$@"\n`, { mode: 0o755 });
+    symlinkSync(join(bin, name), join(localBin, name));
   }
   writeFileSync(join(workDir, "package.json"), '{ "type": "module" }\n');
   for (const name of ["driver.mjs", "members.mjs"]) copyFileSync(join(import.meta.dirname, name), join(workDir, name));

@@ -29,8 +29,8 @@ function script(lines: string): { text: string } {
 const startHead = (options = "") =>
   `srun --nodes=1 --ntasks=1 -w "$head" ray start --head --node-ip-address="$(srun --nodes=1 --ntasks=1 -w "$head" hostname --ip-address)" --port=6379 ${options} --block`;
 
-const startNode = (node: string) =>
-  `srun --nodes=1 --ntasks=1 -w ${node} ray start --address "\${ip_head:-$(getent hosts "$head" | cut -d' ' -f1):6379}" --block`;
+const startNode = (node: string, options = "") =>
+  `srun --nodes=1 --ntasks=1 -w ${node} ray start --address "\${ip_head:-$(getent hosts "$head" | cut -d' ' -f1):6379}" ${options} --block`;
 /** Until the cluster has so many nodes; the job's step on the head's node looks. */
 const waitForNodes = (count: number) => `SHOAL_NODES=${count} node members.mjs`;
 
@@ -100,7 +100,7 @@ node driver.mjs`),
   });
 
   test("a node whose head never comes says what it tried, and fails", async () => {
-    const id = await submit(script(`SHOAL_JOIN_TIMEOUT_MS=3000 ${startNode("node2")}`));
+    const id = await submit(script(`${startNode("node2", "--join-timeout=3")}`));
     await slurm.reached(id, ["FAILED"], 60_000);
     expect(slurm.output(id)).toMatch(/Cannot join the cluster at 10\.77\.0\.12:6379 in \d+ s \(\d+ tries\)/);
   });
@@ -115,9 +115,7 @@ node driver.mjs`),
     ]);
     await slurm.printed(first, "ready");
     const second = await submit(
-      script(
-        `${startHead()}\necho "head ended with $?"\nSHOAL_JOIN_TIMEOUT_MS=3000 ${startNode("node2")}\necho "node ended with $?"`,
-      ),
+      script(`${startHead()}\necho "head ended with $?"\n${startNode("node2", "--join-timeout=3")}\necho "node ended with $?"`),
       ["-N2", "--ntasks-per-node=1", "-c1", "-w", "node1,node2"],
     );
     await slurm.ended(second, 60_000);
@@ -187,9 +185,7 @@ describe.skipIf(reason !== null)(title("Slurm: addresses"), () => {
   test("127.0.1.1, Debian's name for the own host: the head warns, the nodes name the address and the cause", async () => {
     await begin({ loopbackNames: true });
     const id = await submit(
-      script(
-        `${startHead()} &\nip_head=127.0.1.1:6379\nSHOAL_JOIN_TIMEOUT_MS=3000 ${startNode("node2")}\necho "node ended with $?"`,
-      ),
+      script(`${startHead()} &\nip_head=127.0.1.1:6379\n${startNode("node2", "--join-timeout=3")}\necho "node ended with $?"`),
     );
     await slurm.ended(id, 60_000);
     expect(slurm.output(id)).toMatch(/127\.0\.1\.1.*(loopback|this machine)/);
