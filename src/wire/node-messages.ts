@@ -49,6 +49,7 @@ export const NodeKind = {
   JobEnded: 140,
   Drain: 141,
   Warn: 142,
+  ClusterEnds: 143,
   // node -> node
   Log: 150,
   CopyMade: 151,
@@ -77,6 +78,11 @@ export interface JoinInfo {
     readonly workerId: WorkerId;
     readonly pid: number;
   }[];
+}
+
+/** The answer to a node that cannot be a member; trying again would not help. */
+export interface NotJoined {
+  readonly refused: string;
 }
 
 export interface Joined {
@@ -159,6 +165,8 @@ export type NodeMessage =
   | readonly [typeof NodeKind.JobEnded, JobId]
   | readonly [typeof NodeKind.Drain, reason: string]
   | readonly [typeof NodeKind.Warn, JobId | null, text: string]
+  /** The head ends in good order and for good: there is nothing to wait for. */
+  | readonly [typeof NodeKind.ClusterEnds, reason: string]
   | readonly [typeof NodeKind.Log, JobId, readonly LogLine[]]
   /** To the node of an object's owner: a node has a copy of its bytes. */
   | readonly [typeof NodeKind.CopyMade, owner: WorkerId, ObjectIndex, Location, holder: NodeKey]

@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as shoal from "shoal";
@@ -121,5 +121,16 @@ describe("a node that dies", () => {
     } finally {
       await shoal.shutdown();
     }
+  });
+});
+
+describe("a head that leaves in good order", () => {
+  test("ends the cluster: its nodes do not wait for it to come back", async () => {
+    await using cluster = new Cluster({ headRestartMs: 600_000 });
+    const head = await cluster.addNode({ numCpus: 1 });
+    const other = await cluster.addNode({ numCpus: 1 });
+    await cluster.removeNode(head, { graceful: true });
+    await waitFor("the other node to end", () => !existsSync(`/proc/${other.pid}`));
+    await waitFor("its files to be gone", () => !existsSync(other.sessionDir) && !existsSync(other.shmDir));
   });
 });

@@ -7,7 +7,14 @@ import { connect, type Socket } from "node:net";
 import { hostname } from "node:os";
 import { type JobId, type NodeId, type NodeKey, nodeKeyOf, type WorkerId } from "../../base/ids.ts";
 import type { LogLine, NodeView, Resources } from "../../wire/messages.ts";
-import { type ClusterNode, type Joined, type JoinInfo, NodeKind, type NodeMessage } from "../../wire/node-messages.ts";
+import {
+  type ClusterNode,
+  type Joined,
+  type JoinInfo,
+  NodeKind,
+  type NodeMessage,
+  type NotJoined,
+} from "../../wire/node-messages.ts";
 import { RemoteNode } from "../head/remote-node.ts";
 import { NodeLinks } from "../transport/node-links.ts";
 import type { ClusterConfig } from "./config.ts";
@@ -211,14 +218,14 @@ export class ClusterSide {
     return this.daemon.answerNode(from, method, params);
   }
 
-  private accept(from: NodeId, info: JoinInfo): Joined {
+  private accept(from: NodeId, info: JoinInfo): Joined | NotJoined {
     const { head } = this.daemon;
-    if (head === null) throw Object.assign(new Error("Cannot join here as this is not the head"), { code: "JOIN_REFUSED" });
-    if (info?.nodeId !== from) throw Object.assign(new Error("Cannot join as another node"), { code: "JOIN_REFUSED" });
+    if (head === null) return { refused: "this is not the head of a cluster, only a node" };
+    if (info?.nodeId !== from) return { refused: "its join names another node" };
     const refused =
       refusalByJob(this.daemon.config.labels, info.labels) ??
       head.join(info, new RemoteNode(from, (message) => this.links.send(from, message)), false);
-    if (refused !== null) throw Object.assign(new Error(refused), { code: "JOIN_REFUSED" });
+    if (refused !== null) return { refused };
     this.daemon.log.line(`node ${from} joined from ${info.host}:${info.port}`);
     return { clusterId: this.id, headNodeId: this.daemon.nodeId, nodes: head.members.views() };
   }

@@ -219,6 +219,7 @@ export class Daemon {
     this.log.line(`ending: ${reason}`);
     this.scheduling.close();
     this.draining.close();
+    if (this.cluster?.config.storeFile === null) this.head?.end(reason); // with a store it may come back
     this.head?.close();
     this.memoryWatch.close();
     if (tellDrivers)

@@ -5,8 +5,9 @@
  * longer than that. A head whose process is gone cannot have declared anything: its address refuses connections, and the node goes on and waits
  * `headRestartMs` for a head on the same store to come back.
  */
+import { AuthenticationError } from "../../base/errors.ts";
 import type { NodeId } from "../../base/ids.ts";
-import type { Joined, JoinInfo, NodeMessage } from "../../wire/node-messages.ts";
+import type { Joined, JoinInfo, NodeMessage, NotJoined } from "../../wire/node-messages.ts";
 import { NodeKind } from "../../wire/node-messages.ts";
 import type { NodeLinks } from "../transport/node-links.ts";
 import { headRestartMs, heartbeatMs, joinRetryMs, nodeTimeoutMs } from "./config.ts";
@@ -19,6 +20,11 @@ export interface HeadWatchHandlers {
   interrupted(reason: string): void;
   /** It is over: this node is no member any more. */
   lost(reason: string): void;
+}
+
+/** The head does not want this node. */
+class JoinRefused extends Error {
+  override readonly name = "JoinRefused";
 }
 
 /** What joining needs of the connections between daemons. */
@@ -81,7 +87,8 @@ export class HeadWatch {
   private async joinOnce(timeoutMs: number): Promise<void> {
     const nodeId = await this.links.dial(this.host, this.port, timeoutMs);
     this.headNodeId = nodeId;
-    const answer = (await this.links.request(nodeId, "join", this.handlers.joinInfo(), timeoutMs)) as Joined;
+    const answer = (await this.links.request(nodeId, "join", this.handlers.joinInfo(), timeoutMs)) as Joined | NotJoined;
+    if ("refused" in answer) throw new JoinRefused(answer.refused);
     if (this.closed) return;
     this.heard();
     this.handlers.joined(answer);
@@ -136,8 +143,7 @@ export class HeadWatch {
 
 /** Trying again would not help: another token, another cluster, another version, or the head does not want this node. */
 function isFinal(error: unknown): boolean {
-  const { code, name } = error as { code?: string; name?: string };
-  return name === "AuthenticationError" || code === "AUTHENTICATION_FAILED" || code === "JOIN_REFUSED" || code === "ERR_REFUSED";
+  return error instanceof AuthenticationError || error instanceof JoinRefused;
 }
 
 function isRefused(error: unknown): boolean {

@@ -94,6 +94,10 @@ export class LocalNode implements HeadNode {
     this.daemon.warn(jobId, text);
   }
 
+  clusterEnds(reason: string): void {
+    if (this.daemon.head === null) this.daemon.requestEnd(`the cluster has ended: ${reason}`);
+  }
+
   drain(reason: string): void {
     this.daemon.drain(reason);
   }

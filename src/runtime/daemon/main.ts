@@ -51,6 +51,7 @@ async function main(): Promise<void> {
     // Whoever stands between this node and the others must know the port before the node can join.
     if (config.cluster?.announce != null) daemon.listening = (port) => report({ ok: true, listening: port });
     const listening = daemon.start();
+    listening.catch(() => {}); // awaited below: it may fail before that
     // The workers are on their way now; what follows is done while they start.
     const { openStore } = await import("./open-store.ts");
     daemon.attachStore(openStore(daemon));

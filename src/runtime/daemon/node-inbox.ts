@@ -69,6 +69,9 @@ export class NodeInbox {
       case NodeKind.Drain:
         localNode.drain(message[1]);
         return true;
+      case NodeKind.ClusterEnds:
+        localNode.clusterEnds(message[1]);
+        return true;
       case NodeKind.Warn:
         localNode.warn(message[1], message[2]);
         return true;

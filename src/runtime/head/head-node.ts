@@ -48,6 +48,8 @@ export interface HeadNode {
   publishActor(to: WorkerId, view: ActorView): void;
   /** Tells the drivers of the job that are on this node (all when null). */
   warn(jobId: JobId | null, text: string): void;
+  /** The head ends for good, and the cluster with it. */
+  clusterEnds(reason: string): void;
   /** Nothing new comes: finish what runs, then leave. */
   drain(reason: string): void;
 }

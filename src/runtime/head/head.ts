@@ -379,6 +379,11 @@ export class Head implements HeadSide {
     return keys;
   }
 
+  /** Tells all nodes that there will be no head any more. */
+  end(reason: string): void {
+    for (const node of this.members.living()) node.clusterEnds(reason);
+  }
+
   close(): void {
     this.members.close();
     this.actorPlacing.close();

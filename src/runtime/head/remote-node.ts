@@ -62,6 +62,10 @@ export class RemoteNode implements HeadNode {
     this.send([NodeKind.Warn, jobId, text]);
   }
 
+  clusterEnds(reason: string): void {
+    this.send([NodeKind.ClusterEnds, reason]);
+  }
+
   drain(reason: string): void {
     this.send([NodeKind.Drain, reason]);
   }
