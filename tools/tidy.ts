@@ -54,7 +54,8 @@ function trackedFiles(): SourceFile[] {
     .split("\n");
   return paths
     .filter(
-      (path) => /^(src|test|sim|bench|examples|tools)\//.test(path) && path !== "tools/tidy.ts" && path !== "test/tidy.test.ts",
+      (path) =>
+        /^(src|test|sim|chaos|bench|examples|tools)\//.test(path) && path !== "tools/tidy.ts" && path !== "test/tidy.test.ts",
     )
     .map((path) => ({ path, text: readFileSync(join(root, path), "utf8") }));
 }
