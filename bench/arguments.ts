@@ -11,12 +11,15 @@ export interface Arguments {
   /** Where CPU profiles go. */
   readonly profile: string | null;
   readonly peers: boolean;
+  /** Megabytes of the array that is broadcast to several nodes, each of which keeps a copy. */
+  readonly broadcastMb: number;
 }
 
 export const usage = `npm run bench -- [options]
   --ray PYTHON      also measure Ray with this interpreter, benchmark by benchmark in turn with Shoal
   --only SUBSTRING  only the benchmarks whose name contains it; bench/RESULTS.md stays as it is
   --small           tiny sizes: shows that everything runs, measures nothing; bench/RESULTS.md stays as it is
+  --broadcast-mb N  megabytes that are broadcast to nodes, each of which keeps a copy in memory (200)
   --no-peers        leave piscina and tinypool out
   --json            print the results as JSON
   --profile DIR     write CPU profiles of driver and workers to DIR (they cost speed); bench/RESULTS.md stays as it is
@@ -32,11 +35,15 @@ export function parseArguments(args: readonly string[]): Arguments | "help" {
       only: { type: "string" },
       ray: { type: "string" },
       profile: { type: "string" },
+      "broadcast-mb": { type: "string", default: "200" },
       "no-peers": { type: "boolean", default: false },
       help: { type: "boolean", default: false },
     },
   });
   if (values.help) return "help";
+  const broadcastMb = Number(values["broadcast-mb"]);
+  if (!(broadcastMb > 0 && broadcastMb < 1e6))
+    throw new TypeError(`Cannot broadcast ${values["broadcast-mb"]} megabytes: expected a positive number`);
   return {
     small: values.small,
     json: values.json,
@@ -44,5 +51,6 @@ export function parseArguments(args: readonly string[]): Arguments | "help" {
     ray: values.ray ?? null,
     profile: values.profile ?? null,
     peers: !values["no-peers"],
+    broadcastMb,
   };
 }

@@ -166,7 +166,40 @@ const beyond: readonly Benchmark[] = [
   },
 ];
 
-export const benchmarks: readonly Benchmark[] = [...raysOwn, ...beyond];
+const ownCluster = "clusters of several nodes are made by the case itself";
+const allHere = "all on this machine: shows what distribution costs";
+
+/** Clusters of several nodes; each name begins with `cluster:`. */
+const cluster: readonly Benchmark[] = [
+  ...[1, 2, 4].map(
+    (count): Benchmark => ({
+      name: `cluster: tasks async, ${count} ${count === 1 ? "node" : "nodes"}`,
+      op: `task that does nothing; 1,000, then get of all; SPREAD over ${count} of 1 CPU, ${allHere}`,
+      unit: "/s",
+      ray: ownCluster,
+    }),
+  ),
+  {
+    name: "cluster: actor creation, 2 nodes",
+    op: `actor of no CPU; 16, SPREAD, and a call of each; ${allHere}`,
+    unit: "/s",
+    ray: ownCluster,
+  },
+  {
+    name: "cluster: node loss to first retry",
+    op: "from the kill of a node's daemon to the start of the second attempt of a task there, on a node with an idle worker",
+    unit: "ms",
+    ray: ownCluster,
+  },
+  {
+    name: "cluster: broadcast to 3 nodes",
+    op: `one task on each reads an array that the driver put (--broadcast-mb, 200 by default); bytes received by all; ${allHere}`,
+    unit: "GB/s",
+    ray: ownCluster,
+  },
+];
+
+export const benchmarks: readonly Benchmark[] = [...raysOwn, ...beyond, ...cluster];
 
 /** Targets of the design that this program cannot measure, for the report. */
 export const notMeasured: readonly { readonly name: string; readonly why: string }[] = [

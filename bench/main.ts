@@ -83,7 +83,10 @@ function measureShoal(args: Arguments, programs: Programs, names: readonly strin
   return runChild({
     command: process.execPath,
     args: [...profiling, programs.measure, scaleOf(args), ...names],
-    env: args.profile === null ? {} : { SHOAL_BENCH_PROFILE: args.profile },
+    env: {
+      SHOAL_BENCH_BROADCAST_MB: String(args.broadcastMb),
+      ...(args.profile === null ? {} : { SHOAL_BENCH_PROFILE: args.profile }),
+    },
     names,
     timeoutMs,
   });

@@ -4,12 +4,14 @@
  */
 import { actorCases } from "./cases/actors.ts";
 import { clusterCases } from "./cases/cluster.ts";
+import { manyNodeCases } from "./cases/many-nodes.ts";
+import { closeCluster } from "./cases/node-processes.ts";
 import { objectCases } from "./cases/objects.ts";
 import { closeSession } from "./cases/session.ts";
 import { taskCases } from "./cases/tasks.ts";
 import { printOutcome, scales } from "./measurement.ts";
 
-const cases = { ...objectCases, ...taskCases, ...actorCases, ...clusterCases };
+const cases = { ...objectCases, ...taskCases, ...actorCases, ...clusterCases, ...manyNodeCases };
 const [scaleName, ...names] = process.argv.slice(2);
 
 for (const name of names) {
@@ -22,3 +24,4 @@ for (const name of names) {
   }
 }
 await closeSession();
+await closeCluster();

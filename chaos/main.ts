@@ -36,6 +36,16 @@ async function main(): Promise<void> {
       `Cannot run the kinds of work whose name contains '${options.only}': they are ${kinds.map(({ name }) => name).join(", ")}`,
     );
   const book = new Book(options.verbose);
+  let stage = "starting";
+  process.once("exit", () => {
+    if (stage === "over") return;
+    process.stderr.write(`VIOLATION: this process ran out of things to wait for while ${stage}\nAgain: ${replayOf(options)}\n`);
+    process.exitCode = 1;
+  });
+  const enter = (next: string): void => {
+    stage = next;
+    book.tell(next);
+  };
   process.on("unhandledRejection", (error) => book.violation("unhandled rejection", describe(error as Error)));
   const childrenBefore = new Set(descendantsOf(process.pid).map(({ pid }) => pid));
   const cluster = new Cluster({ nodeTimeoutMs });
@@ -45,12 +55,17 @@ async function main(): Promise<void> {
     const head = await killer.addNode();
     await Promise.all(Array.from({ length: options.nodes }, () => killer.addNode()));
     await shoal.init({ address: cluster.address, logToDriver: false });
+    enter("working");
     await work(chosen, options, head.nodeId, killer, book);
+    enter("waiting for the cluster to be idle");
     for (const use of await stillInUse(cluster, quietMs)) book.violation("after the work", use);
   } finally {
+    enter("shutting down");
     await shoal.shutdown();
+    enter("ending the nodes");
     await cluster.close();
   }
+  enter("looking for what is left");
   for (const rest of await leftOver(killer.everyNode, childrenBefore, quietMs)) book.violation("left over", rest);
   process.stdout.write(
     `${book.report()}seed ${options.seed}, ${book.secondsSoFar().toFixed(0)} s, ${killer.everyNode.length} nodes in all\n`,
