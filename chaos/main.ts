@@ -67,6 +67,7 @@ async function main(): Promise<void> {
   }
   enter("looking for what is left");
   for (const rest of await leftOver(killer.everyNode, childrenBefore, quietMs)) book.violation("left over", rest);
+  stage = "over";
   process.stdout.write(
     `${book.report()}seed ${options.seed}, ${book.secondsSoFar().toFixed(0)} s, ${killer.everyNode.length} nodes in all\n`,
   );
