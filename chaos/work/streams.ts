@@ -12,6 +12,8 @@ const produce = shoal.remote(
   { maxRetries: -1 },
 );
 
+const largeEvery = 7;
+
 export const streamKinds: readonly Kind[] = [
   {
     name: "streams",
@@ -20,13 +22,23 @@ export const streamKinds: readonly Kind[] = [
       const first = round.random.int(1_000_000);
       const count = 10 + round.random.int(40);
       const backpressure = round.random.chance(0.5) ? { generatorBackpressure: 4 } : {};
-      const stream = produce.options(backpressure).remote(count, first, 7) as shoal.ObjectRefGenerator<number | Float64Array>;
+      const stream = produce.options(backpressure).remote(count, first, largeEvery) as shoal.ObjectRefGenerator<
+        number | Float64Array
+      >;
       const stopAt = round.random.chance(0.2) ? round.random.int(count) : count;
       let number = 0;
       for (; number < stopAt; number++) {
         const item = await round.within(`item ${number} of ${count}`, stream.next());
         round.check(`the stream has ended after ${number} of ${count} items`, item.done !== true);
-        const value = await round.value(`item ${number}`, item.value as shoal.ObjectRef<number | Float64Array>);
+        // Large items are on the producer's node, and are not made again when it is lost; see docs/tasks.md.
+        const large = number % largeEvery === largeEvery - 1;
+        const allowed = large ? [shoal.ObjectReconstructionFailedError] : [];
+        const { value, error } = await round.outcome(
+          `item ${number}`,
+          item.value as shoal.ObjectRef<number | Float64Array>,
+          allowed,
+        );
+        if (error !== null) continue;
         const seen = typeof value === "number" ? value : value.every((one) => one === value[0]) ? value[0] : Number.NaN;
         round.right(`item ${number}`, seen, first + number);
       }

@@ -27,7 +27,7 @@ interface Report {
 }
 
 describe("bench", () => {
-  test("every benchmark gives a figure, and one on each pool where pools can do the job", { timeout: 240_000 }, async () => {
+  test("every benchmark gives a figure, and one on each pool where pools can do the job", { timeout: 360_000 }, async () => {
     const report = JSON.parse((await bench("--small", "--json")).stdout) as Report;
     expect(report.results.map(({ benchmark }) => benchmark.name)).toEqual(benchmarks.map(({ name }) => name));
     const missing = report.results.flatMap(({ benchmark, shoal, pools }) =>
