@@ -71,7 +71,7 @@ async function mostFrequentWords(): Promise<void> {
   const totals = shoal.remote(WordTotals).remote();
   const countFile = async (path: string): Promise<number> => {
     const words = await countWords(path);
-    return shoal.get(totals.add.remote(words));
+    return shoal.get(totals.add.remote(path, words));
   };
   let wordCount = 0;
   // At most 8 files are under way at any time, however many there are.

@@ -21,12 +21,15 @@ export async function countWords(path: string): Promise<Map<string, number>> {
 /** Sums up the counts of many files. */
 export class WordTotals {
   readonly #totals = new Map<string, number>();
+  readonly #files = new Set<string>();
 
-  /** Returns how many words came in. */
-  add(counts: ReadonlyMap<string, number>): number {
+  /** Returns how many words the file has. A task whose machine dies may run again after it has called this: each file counts once. */
+  add(file: string, counts: ReadonlyMap<string, number>): number {
+    const isNew = !this.#files.has(file);
+    this.#files.add(file);
     let words = 0;
     for (const [word, count] of counts) {
-      this.#totals.set(word, (this.#totals.get(word) ?? 0) + count);
+      if (isNew) this.#totals.set(word, (this.#totals.get(word) ?? 0) + count);
       words += count;
     }
     return words;
