@@ -21,7 +21,7 @@ export interface NodeOptions {
 }
 
 export interface ClusterOptions {
-  /** Milliseconds of silence after which a node is dead. Default 3,000: shorter than on real machines, so that tests are quick. */
+  /** Milliseconds of silence after which a node is dead. Default 8,000: a loaded machine may keep a daemon waiting for seconds. */
   readonly nodeTimeoutMs?: number;
   /** Milliseconds that nodes wait for a head whose process is gone. Default 20,000. */
   readonly headRestartMs?: number;
@@ -180,7 +180,7 @@ export class Cluster {
         },
       },
       {
-        SHOAL_NODE_TIMEOUT_MS: String(this.options.nodeTimeoutMs ?? 3_000),
+        SHOAL_NODE_TIMEOUT_MS: String(this.options.nodeTimeoutMs ?? 8_000),
         SHOAL_HEAD_RESTART_MS: String(this.options.headRestartMs ?? 20_000),
         ...options.env,
       },
