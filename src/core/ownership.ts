@@ -453,8 +453,10 @@ function finishCancelled(state: OwnershipState, task: TaskRecord): void {
 function streamItem(state: OwnershipState, task: TaskRecord, attempt: number, item: number, value: ReturnValue): void {
   const stream = task.stream;
   assert(stream !== null, () => `task ${task.index} is not a stream`);
-  if (task.attempt !== attempt || task.state !== "pushed" || item < stream.received || stream.abandoned)
-    return discard(state, value);
+  if (task.attempt !== attempt || task.state !== "pushed") return discard(state, value);
+  // The producer of a retry counts anew: without a word it would wait for somebody to take what was taken from its predecessor.
+  if (item === 0 && attempt > 0) state.effects.push({ kind: "consumed", task, items: stream.consumed, done: stream.abandoned });
+  if (item < stream.received || stream.abandoned) return discard(state, value);
   stream.received = item + 1;
   const record = newOwned(state);
   record.localRefs = 1; // the stream's own hold, handed over by takeItem

@@ -2,6 +2,7 @@ import * as shoal from "shoal";
 import { expect, test } from "vitest";
 import { collectGarbage } from "../support/garbage.ts";
 import { useSession } from "../support/session.ts";
+import { SignalActor } from "../support/signal-actor.ts";
 import { storeUse } from "../support/store-use.ts";
 import { rejection } from "../support/wait-for.ts";
 
@@ -56,4 +57,39 @@ test("a stream that is dropped without being read frees what it made", async () 
   expect((await shoal.get(refs)).map((item) => item[0])).toEqual([0, 1, 2, 3, 4, 5, 6, 7]);
   expect(storeUse(session()).spillBytes).toBe(0);
   for (const ref of refs) ref[Symbol.dispose]();
+});
+
+test("a retry under backpressure passes over what was taken before", async () => {
+  const crashOnce = shoal.remote(
+    function* (n: number) {
+      for (let i = 0; i < n; i++) {
+        if (i === 6 && shoal.getRuntimeContext().attempt === 0) process.exit(1);
+        yield i;
+      }
+    },
+    { maxRetries: 1, generatorBackpressure: 2 },
+  );
+  const seen: number[] = [];
+  for await (const ref of crashOnce.remote(10)) seen.push(await shoal.get(ref, { timeoutMs: 20_000 }));
+  expect(seen).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+});
+
+test("a retry of a stream that nobody reads any more ends", async () => {
+  const signal = SignalActor.remote();
+  const endless = shoal.remote(
+    async function* (end: ReturnType<typeof SignalActor.remote>) {
+      for (let i = 0; ; i++) {
+        yield i;
+        if (shoal.getRuntimeContext().attempt > 0) continue;
+        await shoal.get(end.wait.remote());
+        process.exit(1);
+      }
+    },
+    { maxRetries: 1, generatorBackpressure: 2 },
+  );
+  const stream = endless.remote(signal);
+  await stream.next();
+  await stream.return();
+  await shoal.get(signal.send.remote());
+  expect(await shoal.get(stream.completed, { timeoutMs: 20_000 })).toBeUndefined();
 });
