@@ -9,6 +9,9 @@ import type { Book } from "./book.ts";
 /** Kinds of faults, as often as they are listed. */
 const faults = ["worker", "worker", "worker", "crash", "silent removal", "leave", "short cut", "long cut"] as const;
 
+/** Milliseconds that a node may need to start or to end. */
+const settleMs = 90_000;
+
 export interface KillerOptions {
   readonly periodMs: number;
   /** Nodes that may die, whose number is kept. */
@@ -54,10 +57,19 @@ export class Killer {
       this.strike();
       this.replenish();
     }
-    await Promise.all(this.underWay);
+    await this.settle();
     await this.lookForLosses();
     this.replenish();
-    await Promise.all(this.underWay);
+    await this.settle();
+  }
+
+  /** Waits, not for ever, for the nodes that come and go. */
+  private async settle(): Promise<void> {
+    const bound = new AbortController();
+    const late = delay(settleMs, "late", { signal: bound.signal }).catch(() => "in time");
+    if ((await Promise.race([Promise.all(this.underWay), late])) === "late")
+      this.book.violation("the cluster", `hang: a node has not come or gone in ${settleMs} ms`);
+    bound.abort();
   }
 
   private targets(): TestNode[] {

@@ -25,6 +25,7 @@ export class Gate {
   private readonly server: Server;
   private readonly passages = new Set<Passage>();
   private daemonPort = 0;
+  private closed = false;
 
   /** Opens the gate of the node with the loopback address `host`. */
   static async open(host: string, port = 0): Promise<Gate> {
@@ -51,7 +52,9 @@ export class Gate {
     this.daemonPort = port;
   }
 
+  /** Ends all connections, also those of a node that is cut off: nobody will mend its cable. */
   async close(): Promise<void> {
+    this.closed = true;
     this.server.ref();
     for (const { outer, inner } of this.passages) {
       outer.destroy();
@@ -67,8 +70,8 @@ export class Gate {
     const passage: Passage = { from: outer.remoteAddress ?? "", outer, inner };
     this.passages.add(passage);
     const end = (): void => {
-      this.passages.delete(passage);
       this.whenOpen(passage, () => {
+        this.passages.delete(passage);
         outer.destroy();
         inner.destroy();
       });
@@ -95,6 +98,7 @@ export class Gate {
   }
 
   private whenOpen(passage: Passage, act: () => void): void {
+    if (this.closed) return;
     if (!this.cutOff && !this.isCut(passage.from)) return act();
     setTimeout(() => this.whenOpen(passage, act), lookMs).unref();
   }
