@@ -66,6 +66,7 @@ const kinds: Readonly<Record<string, Kind>> = {
     rows: async (cluster) => (await cluster.request("listWorkers", {})) as unknown as Row[],
     columns: [
       ["WORKER", (worker: WorkerView) => worker.workerId],
+      ["NODE", (worker: WorkerView) => worker.nodeId],
       ["PID", (worker: WorkerView) => worker.pid],
       ["STATE", (worker: WorkerView) => worker.state],
       ["JOB", (worker: WorkerView) => worker.jobId],
@@ -244,9 +245,13 @@ export const summary = (kind: string, flags: ClusterFlags): Promise<number> =>
   });
 
 async function summaryOfObjects(cluster: ClusterClient, flags: ClusterFlags): Promise<number> {
-  const store = await cluster.request("storeStats", {});
-  if (flags.json) sayJson(store);
-  else for (const line of storeLines(store)) say(line);
+  const stores = (await cluster.request("memory", {})).map(({ nodeId, hostname, store }) => ({ nodeId, hostname, ...store }));
+  if (flags.json) sayJson(stores);
+  else
+    for (const store of stores) {
+      say(`Node ${store.nodeId} on ${store.hostname}`);
+      for (const line of storeLines(store)) say(`  ${line}`);
+    }
   return 0;
 }
 

@@ -2,4 +2,6 @@
 /** The command `shoal`, also installed as `ray`. */
 import { runCli } from "./program.ts";
 
+// A batch system announces the end of a job with it, to every process; without a listener Node.js would open its inspector.
+process.on("SIGUSR1", () => {});
 process.exitCode = await runCli(process.argv.slice(2));

@@ -62,7 +62,7 @@ function nodeOptions(command: Command): Command {
     .option("--tls-cert <file>", "PEM certificate of this node; default SHOAL_TLS_CERT")
     .option("--tls-key <file>", "its key; default SHOAL_TLS_KEY")
     .option("--tls-ca <file>", "PEM certificates of those who may sign nodes'; default SHOAL_TLS_CA")
-    .option("--join-timeout <seconds>", "how long to try to reach the head; default 60");
+    .option("--join-timeout <seconds>", "how long to wait for the cluster's token in the home and for the head; default 60");
 }
 
 function addNodeCommands(program: Command, run: Run): void {
@@ -74,7 +74,7 @@ function addNodeCommands(program: Command, run: Run): void {
     .option("--store <file>", "where the head keeps what a later head goes on with")
     .option("--dashboard-host <host>", "where the dashboard listens")
     .option("--dashboard-port <n>", "its port")
-    .option("--block", "stay until the node ends, and pass SIGTERM and SIGINT on to it")
+    .option("--block", "stay until the node ends, and pass SIGTERM, SIGINT and SIGUSR1 on to it")
     .action(async (flags) => run((await import("./start.ts")).start(flags)));
 
   program
@@ -106,7 +106,7 @@ function addListings(program: Command, run: Run): void {
     run((await import("./listings.ts")).status(flags)),
   );
   listing(program.command("list").description("list nodes, actors, tasks, workers, jobs or placement-groups"))
-    .argument("<kind>", "what to list; workers are those of the node asked")
+    .argument("<kind>", "what to list")
     .option("-f, --filter <key=value>", "only those; also key!=value; several add up", (text: string, before: string[] = []) => [
       ...before,
       text,
@@ -128,8 +128,8 @@ function addListings(program: Command, run: Run): void {
 }
 
 function addUpkeep(program: Command, run: Run): void {
-  listing(program.command("memory").description("memory of the node asked: machine, object store, workers")).action(
-    async (flags) => run((await import("./upkeep.ts")).memory(flags)),
+  listing(program.command("memory").description("memory of each node: machine, object store, workers")).action(async (flags) =>
+    run((await import("./upkeep.ts")).memory(flags)),
   );
   ofCluster(program.command("timeline").description("what ran when and where, as a Chrome trace"))
     .option("-o, --output <file>", "where to write it")

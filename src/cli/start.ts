@@ -15,8 +15,9 @@ import {
   tlsFiles,
 } from "../runtime/driver/local-daemon.ts";
 import { ownAddress } from "../runtime/driver/own-address.ts";
-import { makeToken, needToken } from "../runtime/driver/token.ts";
+import { makeToken } from "../runtime/driver/token.ts";
 import { sessionsRoot, shmRoot } from "../runtime/owner/session-paths.ts";
+import { awaitToken } from "./await-token.ts";
 import { commandName } from "./command-name.ts";
 import { Failure } from "./failure.ts";
 import { type NodeOptions, readNodeOptions, type StartFlags } from "./node-options.ts";
@@ -52,15 +53,18 @@ export async function startNodeByFlags(flags: StartFlags): Promise<StartedNode> 
     warn(
       `This machine has no address that others could reach: the head listens on ${host}; give --node-ip-address if there is one`,
     );
+  const joinUntil = Date.now() + options.joinTimeoutMs;
+  const token =
+    options.head === null ? makeToken(flags.tokenFile) : await awaitToken(options.head, options.joinTimeoutMs, flags.tokenFile);
   const cluster: ClusterConfig = {
     role: options.head === null ? "head" : "node",
     host,
     port: options.port,
     head: options.head,
-    token: options.head === null ? makeToken(flags.tokenFile) : needToken(flags.tokenFile),
+    token,
     tls,
     clusterId: null,
-    joinTimeoutMs: options.joinTimeoutMs,
+    joinTimeoutMs: Math.max(0, joinUntil - Date.now()),
     storeFile: flags.store === undefined ? null : resolve(flags.store),
     driverOnly: false,
     endsWithInput: flags.block === true, // however this command ends
@@ -71,7 +75,7 @@ export async function startNodeByFlags(flags: StartFlags): Promise<StartedNode> 
   let spawned: ChildProcess | null = null;
   // The daemon is in a process group of its own: what a terminal or batch system sends reaches it through here alone.
   const pass = (signal: NodeJS.Signals): void => void spawned?.kill(signal);
-  const passed = ["SIGTERM", "SIGINT", "SIGHUP"] as const;
+  const passed = ["SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1"] as const;
   for (const signal of passed) process.on(signal, pass);
   try {
     launched = await startNode(session, {
@@ -87,7 +91,11 @@ export async function startNodeByFlags(flags: StartFlags): Promise<StartedNode> 
   } catch (error) {
     const said = errorsOf(session);
     removeSession(session.paths);
-    throw new Failure(`${(error as Error).message}${said === "" ? "" : `\n${said}`}`);
+    const hint =
+      options.head !== null && isLoopback(options.head.host)
+        ? `\n${options.head.host} is this machine itself: a head on another one has another address`
+        : "";
+    throw new Failure(`${(error as Error).message}${said === "" ? "" : `\n${said}`}${hint}`);
   } finally {
     if (!flags.block) for (const signal of passed) process.off(signal, pass);
   }

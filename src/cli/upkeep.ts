@@ -2,6 +2,7 @@
 import { writeFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { traceEvent } from "../api/context.ts";
+import type { NodeMemoryView } from "../runtime/daemon/methods.ts";
 import { findToken, makeToken, tokenPath } from "../runtime/driver/token.ts";
 import type { ActorView, NodeView } from "../wire/messages.ts";
 import { type ClusterFlags, withCluster } from "./cluster-client.ts";
@@ -9,25 +10,25 @@ import { Failure, UsageError } from "./failure.ts";
 import { storeLines } from "./listings.ts";
 import { bytesText, say, sayJson, table, warn } from "./output.ts";
 
-/** Of the node that answers. */
 export const memory = (flags: ClusterFlags): Promise<number> =>
   withCluster(flags, async (cluster) => {
-    const view = await cluster.request("memory", {});
-    if (flags.json) {
-      sayJson({ nodeId: cluster.welcome.nodeId, ...view });
-      return 0;
-    }
-    say(`Node ${cluster.welcome.nodeId}: ${bytesText(view.usedBytes)} of ${bytesText(view.totalBytes)} in use`);
-    for (const line of storeLines(view.store)) say(line);
-    const rows = view.workers.map((worker) => [
-      worker.workerId,
-      worker.pid,
-      worker.state,
-      worker.residentBytes === null ? null : bytesText(worker.residentBytes),
-    ]);
-    say(table(["WORKER", "PID", "STATE", "RESIDENT"], rows));
+    const views = await cluster.request("memory", {});
+    if (flags.json) sayJson(views);
+    else for (const view of views) sayMemory(view);
     return 0;
   });
+
+function sayMemory({ nodeId, hostname, usedBytes, totalBytes, store, workers }: NodeMemoryView): void {
+  say(`Node ${nodeId} on ${hostname}: ${bytesText(usedBytes)} of ${bytesText(totalBytes)} in use`);
+  for (const line of storeLines(store)) say(line);
+  const rows = workers.map((worker) => [
+    worker.workerId,
+    worker.pid,
+    worker.state,
+    worker.residentBytes === null ? null : bytesText(worker.residentBytes),
+  ]);
+  say(table(["WORKER", "PID", "STATE", "RESIDENT"], rows));
+}
 
 export const timeline = (flags: ClusterFlags & { output?: string }): Promise<number> =>
   withCluster(flags, async (cluster) => {

@@ -1,4 +1,6 @@
 /** Several nodes, each with a directory for sessions of its own as on a machine of its own. */
+import { rmSync } from "node:fs";
+import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { inSandbox, type Sandbox } from "../support/command-line.ts";
 import { waitFor } from "../support/wait-for.ts";
@@ -14,6 +16,11 @@ describe("start --address", () => {
         `member of the cluster at ${address}`,
       );
       expect(await sandbox.json(["status"], there)).toMatchObject({ address, total: { CPU: 3 } });
+      const nodeIds = (await sandbox.json(["list", "nodes"])).map(({ nodeId }: { nodeId: string }) => nodeId).sort();
+      for (const about of [["memory"], ["summary", "objects"]]) {
+        const views: { nodeId: string }[] = await sandbox.json(about, there);
+        expect(views.map(({ nodeId }) => nodeId).sort()).toEqual(nodeIds);
+      }
       await sandbox.ok(["stop"], there);
       expect(sandbox.sessions("there")).toEqual([]);
       await waitFor("the head to know", async () => (await livingNodes(sandbox)) === 1, 15_000, 200);
@@ -32,6 +39,41 @@ describe("start --address", () => {
       expect(await livingNodes(sandbox)).toBe(2);
       node.child.kill("SIGTERM");
       expect(await node.ended).toMatchObject({ code: 0 });
+      await sandbox.ok(["stop"]);
+    });
+  });
+
+  test("waits for a token that a head makes later, in a home that has none", async () => {
+    await inSandbox(async (sandbox) => {
+      const first = await sandbox.head(); // to have a port that is free
+      await sandbox.ok(["stop"]);
+      rmSync(join(sandbox.home, ".shoal"), { recursive: true });
+      const args = ["start", "--address", first, "--num-cpus", "1"];
+      const node = sandbox.start([...args, "--block"], { place: "there" });
+      await node.complained(/Waiting for the cluster's token in .*auth_token, which the head at 127\.0\.0\.1:\d+ makes/);
+      await sandbox.head(["--port", first.split(":")[1]]);
+      await node.printed(/member of the cluster/);
+      for (const place of ["there", "here"]) await sandbox.ok(["stop"], { place });
+      expect(await node.ended).toMatchObject({ code: 0 });
+      rmSync(join(sandbox.home, ".shoal"), { recursive: true });
+      const none = await sandbox.shoal([...args, "--join-timeout", "0.5"], { place: "there" });
+      expect(none).toMatchObject({ code: 1 });
+      expect(none.stderr).toMatch(
+        /its token did not come within 0\.5 s: SHOAL_AUTH_TOKEN is not set and there is no .*auth_token/,
+      );
+    });
+  });
+
+  test("SIGUSR1, as batch systems send it before the end, lets a node leave and opens no inspector", async () => {
+    await inSandbox(async (sandbox) => {
+      const address = await sandbox.head();
+      const node = sandbox.start(["start", "--address", address, "--num-cpus", "1", "--block"], { place: "there" });
+      await node.printed(/stays until the node ends/);
+      node.child.kill("SIGUSR1");
+      const end = await node.ended;
+      expect(end).toMatchObject({ code: 0 });
+      expect(end.stderr).not.toMatch(/debugger|inspector/i);
+      expect(await livingNodes(sandbox)).toBe(1);
       await sandbox.ok(["stop"]);
     });
   });

@@ -37,7 +37,7 @@ describe("start --head", () => {
       ]);
       expect(await sandbox.json(["summary", "tasks"])).toEqual([{ name: "square", state: "FINISHED", count: 9 }]);
       expect(await sandbox.ok(["status"])).toContain(`Cluster at ${address}: 1 node`);
-      expect(await sandbox.json(["memory"])).toMatchObject({ nodeId: node.nodeId, store: { objects: 0 } });
+      expect(await sandbox.json(["memory"])).toMatchObject([{ nodeId: node.nodeId, store: { objects: 0 } }]);
       expect(await sandbox.ok(["logs", "daemon.log", "--tail", "-1"])).toContain("connected for job");
       await sandbox.ok(["timeline", "-o", "trace.json"]);
       const trace = JSON.parse(readFileSync(join(sandbox.dir, "trace.json"), "utf8"));

@@ -37,6 +37,8 @@ export interface RunningCommand {
   stdout(): string;
   /** Resolves when the standard output matches; fails if the command ends before. */
   printed(text: RegExp): Promise<RegExpMatchArray>;
+  /** The same for the standard error. */
+  complained(text: RegExp): Promise<RegExpMatchArray>;
 }
 
 export interface Options {
@@ -117,16 +119,18 @@ export class Sandbox {
       child.once("close", (code, signal) => resolve({ code, signal, stdout, stderr }));
     });
     const isOver = () => child.exitCode !== null || child.signalCode !== null;
+    const seen = async (text: RegExp, output: () => string) => {
+      await waitFor(`the command to print ${text}`, () => text.test(output()) || isOver(), 30_000);
+      const found = text.exec(output());
+      if (found === null) throw new Error(`It ended without printing ${text}\n${stdout}\n${stderr}`);
+      return found;
+    };
     return {
       child,
       ended,
       stdout: () => stdout,
-      async printed(text) {
-        await waitFor(`the command to print ${text}`, () => text.test(stdout) || isOver(), 30_000);
-        const found = text.exec(stdout);
-        if (found === null) throw new Error(`It ended without printing ${text}\n${stdout}\n${stderr}`);
-        return found;
-      },
+      printed: (text) => seen(text, () => stdout),
+      complained: (text) => seen(text, () => stderr),
     };
   }
 

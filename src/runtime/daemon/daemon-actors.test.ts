@@ -165,7 +165,7 @@ describe("node daemon: the cluster's state", () => {
     expect(total).toMatchObject({ CPU: 2, object_store_memory: 64 * 1024 * 1024, [`node:${node.nodeId}`]: 1 });
     expect(total.memory).toBeGreaterThan(0);
     expect(await driver.ask("status", {})).toMatchObject({ pending: [], actors: {} });
-    expect(await driver.ask("memory", {})).toMatchObject({ store: { objects: 0 } });
+    expect(await driver.ask("memory", {})).toMatchObject([{ store: { objects: 0 } }]);
   });
 
   it("keeps keys by namespace", async () => {

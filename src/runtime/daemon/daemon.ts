@@ -559,16 +559,22 @@ export class Daemon {
   }
 
   /** Leaves when what runs here is through: asked by the head, or by a signal. */
-  drain(reason: string): void {
-    this.draining.begin(reason);
+  drain(reason: string, last = false): void {
+    this.draining.begin(reason, last);
   }
 
-  /** As `drain`, after telling the head, so that nothing new comes meanwhile. */
-  leave(reason: string): void {
+  /** As `drain`, after telling the head, so that nothing new comes meanwhile. With `all` every node was asked: the head is the last to go. */
+  leave(reason: string, all = false): void {
     if (this.cluster === null || this.cluster.config.driverOnly) return this.requestShutdown(reason);
     const asked =
       this.head !== null ? Promise.resolve() : this.cluster.askHead("drainNode", { nodeId: this.nodeId, reason }, null);
-    asked.catch(() => {}).finally(() => this.drain(reason));
+    asked.catch(() => {}).finally(() => this.drain(reason, all && this.head !== null));
+  }
+
+  /** Living nodes but this one and those of drivers. */
+  otherMembers(): number {
+    const nodes = [...(this.cluster?.nodes.values() ?? [])];
+    return nodes.filter(({ alive, driverOnly, nodeId }) => alive && !driverOnly && nodeId !== this.nodeId).length;
   }
 
   /** All living nodes, this one among them. */

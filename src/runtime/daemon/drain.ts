@@ -18,12 +18,13 @@ export class Drain {
     this.daemon = daemon;
   }
 
-  begin(reason: string): void {
+  /** With `last` the head waits for the other nodes, which were told the same. */
+  begin(reason: string, last = false): void {
     if (this.timer !== null) return;
     const until = Date.now() + drainMs;
     this.daemon.log.line(`draining: ${reason}`);
     this.timer = setInterval(() => {
-      const busy = this.recallLeases() + this.daemon.actorsHere.size;
+      const busy = this.recallLeases() + this.daemon.actorsHere.size + (last ? this.daemon.otherMembers() : 0);
       if (busy > 0 && Date.now() < until) return;
       this.close();
       this.daemon.requestShutdown(

@@ -43,6 +43,10 @@ async function main(): Promise<void> {
       askedAtMs = Date.now();
       daemon.leave(`the daemon was sent ${signal}`);
     });
+  // What batch systems send some time before they end a job (Slurm's --signal=USR1@60); without a listener Node.js would open its inspector.
+  process.on("SIGUSR1", () => {
+    if (daemon.cluster !== null && askedAtMs === null) daemon.leave("the daemon was sent SIGUSR1", true);
+  });
   process.on("uncaughtException", (error) => failed(daemon, error));
   process.on("unhandledRejection", (error) => failed(daemon, error));
   try {

@@ -1,4 +1,5 @@
 /** What the daemon does for each request. The types are in methods.ts; most answers are the head's. */
+import { hostname } from "node:os";
 import { isShoalError } from "../../base/errors.ts";
 import { nodeKeyOf } from "../../base/ids.ts";
 import type { Client } from "./client.ts";
@@ -7,7 +8,7 @@ import type { Daemon } from "./daemon.ts";
 import { flushLogs } from "./flush-logs.ts";
 import { type HeadCaller, type HeadMethodName, type HeadMethods, headMethodNames } from "./head-methods.ts";
 import { MemoryReader, residentBytes } from "./memory-usage.ts";
-import type { MethodHandlers, WireError, WorkerView } from "./methods.ts";
+import type { MethodHandlers, MethodParams, MethodResult, NodeMemoryView, WireError, WorkerView } from "./methods.ts";
 
 /** Milliseconds another node has to answer. */
 const nodeRequestMs = 10_000;
@@ -40,23 +41,15 @@ export function createMethodHandlers(daemon: Daemon, headMethods: HeadMethods | 
     packDirectory: (wanted) => daemon.workingDirs.pack(wanted),
     readPack: ({ hash, offset, bytes }) => daemon.workingDirs.read(hash, offset, bytes),
 
-    listWorkers: () => workers(daemon),
+    listWorkers: async (_params, caller) =>
+      (await Promise.all([workers(daemon), ofOthers(daemon, "listWorkers", caller)])).flat(),
     pull: (request) => transferOf(daemon).pull(request),
     transferStats: () => transferOf(daemon).stats(),
     storeStats: () => storeOf(daemon).stats(),
-    async memory() {
-      const { usedBytes, totalBytes } = await new MemoryReader().read();
-      return { usedBytes, totalBytes, store: await storeOf(daemon).stats(), workers: await workers(daemon) };
-    },
+    memory: async (_params, caller) => (await Promise.all([memoryHere(daemon), ofOthers(daemon, "memory", caller)])).flat(),
 
     async drainEvents({ jobId }, caller) {
-      const here = daemon.eventDrain.drain(jobId);
-      // Asked by a process: everybody's; by another daemon: this node's.
-      const others = caller === null || daemon.cluster === null ? [] : daemon.cluster.others();
-      await Promise.allSettled([
-        here,
-        ...others.map((node) => daemon.cluster?.links.request(node, "drainEvents", { jobId }, nodeRequestMs)),
-      ]);
+      await Promise.allSettled([daemon.eventDrain.drain(jobId), ofOthers(daemon, "drainEvents", caller, { jobId })]);
       return null;
     },
     flushLogs: () => flushLogs(daemon).then(() => null),
@@ -77,6 +70,30 @@ export function toWireError(error: unknown): WireError {
   return { name: error.name, code: error.code, message: error.message, fields };
 }
 
+/**
+ * Answers of the other nodes that come in time, one after another. A process that asks means all nodes; a daemon that asks (no caller) means
+ * this one.
+ */
+async function ofOthers<M extends "listWorkers" | "memory" | "drainEvents">(
+  { cluster }: Daemon,
+  method: M,
+  caller: Client | null,
+  params: MethodParams<M> | Record<string, never> = {},
+): Promise<ElementOf<MethodResult<M>>[]> {
+  if (caller === null || cluster === null) return [];
+  const asked = cluster.others().map((node) => cluster.links.request(node, method, params, nodeRequestMs));
+  const answers = await Promise.allSettled(asked);
+  return answers.flatMap((answer) => (answer.status === "fulfilled" ? (answer.value as ElementOf<MethodResult<M>>[]) : []));
+}
+
+type ElementOf<T> = T extends readonly (infer E)[] ? E : null;
+
+async function memoryHere(daemon: Daemon): Promise<NodeMemoryView> {
+  const { usedBytes, totalBytes } = await new MemoryReader().read();
+  const [store, views] = await Promise.all([storeOf(daemon).stats(), workers(daemon)]);
+  return { nodeId: daemon.nodeId, hostname: hostname(), usedBytes, totalBytes, store, workers: views };
+}
+
 async function workers(daemon: Daemon): Promise<WorkerView[]> {
   const leased = new Set([...daemon.leases.all()].map((entry) => entry.workerId));
   return Promise.all(
@@ -93,6 +110,7 @@ async function workers(daemon: Daemon): Promise<WorkerView[]> {
               : "idle";
       return {
         workerId: worker.workerId,
+        nodeId: daemon.nodeId,
         pid: worker.pid,
         jobId: worker.jobId,
         state,

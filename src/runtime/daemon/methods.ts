@@ -19,6 +19,7 @@ export interface WireError {
 
 export interface WorkerView {
   readonly workerId: WorkerId;
+  readonly nodeId: NodeId;
   readonly pid: number;
   readonly jobId: JobId;
   /** starting: not connected yet · idle · leased · actor · ending. */
@@ -39,6 +40,8 @@ export interface JobView {
 }
 
 export interface NodeMemoryView {
+  readonly nodeId: NodeId;
+  readonly hostname: string;
   /** Memory of the machine or of the control group, whichever is smaller. */
   readonly usedBytes: number;
   readonly totalBytes: number;
@@ -115,6 +118,7 @@ export interface DaemonMethods {
   /** Task events of the job (all jobs without), oldest first. */
   timeline(params: { jobId?: JobId }): TaskEvent[];
   listTasks(params: { jobId?: JobId; limit?: number }): TaskEvent[];
+  /** Of all nodes, for a process that asks; those that do not answer in time are left out. */
   listWorkers(params: Record<string, never>): WorkerView[];
   listJobs(params: Record<string, never>): JobView[];
   /** Brings an object of another node here; answers when its bytes are readable at `copy`, or say that nobody has them. */
@@ -122,7 +126,8 @@ export interface DaemonMethods {
   /** Counters of the objects this node has brought here and sent to others since it started. */
   transferStats(params: Record<string, never>): TransferStats;
   storeStats(params: Record<string, never>): StoreStats;
-  memory(params: Record<string, never>): NodeMemoryView;
+  /** Of all nodes, for a process that asks, the one asked first; those that do not answer in time are left out. */
+  memory(params: Record<string, never>): NodeMemoryView[];
 
   /** Asks every process of the job to send its task events, and answers when they are here (or after a second). */
   drainEvents(params: { jobId?: JobId }): null;

@@ -25,10 +25,12 @@ export function findToken(file?: string): string | null {
 export function needToken(file?: string): string {
   const token = findToken(file);
   if (token !== null) return token;
-  throw new AuthenticationError(
-    `Cannot join a cluster without its token: SHOAL_AUTH_TOKEN is not set and there is no ${tokenPath()}; copy that file from the head's machine`,
-  );
+  throw new AuthenticationError(`Cannot join a cluster without its token: ${noToken()}`);
 }
+
+/** Where a token was looked for, and what to do. */
+export const noToken = (): string =>
+  `SHOAL_AUTH_TOKEN is not set and there is no ${tokenPath()}; the head makes that file in its home: where nodes do not share it, copy it from there`;
 
 /** The token there is, or a new one in the user's home. Several who do this at once get the same one. */
 export function makeToken(file?: string): string {

@@ -58,6 +58,9 @@ process.on("unhandledRejection", (reason) => {
   );
 });
 
+// A batch system that announces the end of a job signals every process of it. It is the node's to act on; Node.js would open its inspector.
+if (process.env.SLURM_JOB_ID !== undefined) process.on("SIGUSR1", () => {});
+
 /** The exception came out of a callback: what waits for that callback would wait for ever. The only run there is gets it; then the process ends, as Node's does. */
 process.on("uncaughtException", (error) => {
   process.stderr.write(`${error?.stack ?? String(error)}\n`);
