@@ -1,6 +1,6 @@
 /** Refs between simulated processes: what runtime/owner/borrows does, with callbacks for promises. */
-import type { ObjectIndex, WorkerId } from "../src/base/ids.ts";
-import { isSettled, type ObjectRecord } from "../src/core/object-record.ts";
+import { type NodeId, nodeKeyOf, type ObjectIndex, type WorkerId } from "../src/base/ids.ts";
+import { type Foreign, isSettled, type ObjectRecord } from "../src/core/object-record.ts";
 import { step } from "../src/core/ownership.ts";
 import type { Location } from "../src/objects/types.ts";
 import { Kind } from "../src/wire/index.ts";
@@ -150,6 +150,14 @@ export class Borrows {
       step(this.process.ownership, { kind: "borrowerRemoved", record, borrower: peer as WorkerId, all: true });
     }
     this.ownerDied(peer);
+  }
+
+  /** A node is gone, with every process on it. */
+  nodeDied(nodeId: NodeId): void {
+    const known = new Set<string>(this.lentTo.keys());
+    for (const { foreign } of this.process.ownership.borrowed.values()) known.add((foreign as Foreign).owner);
+    for (const { owner } of this.unanswered.values()) known.add(owner);
+    for (const peer of known) if (nodeKeyOf(peer) === nodeKeyOf(nodeId)) this.peerGone(peer);
   }
 
   ownerDied(owner: string): void {

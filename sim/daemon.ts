@@ -1,20 +1,26 @@
-/** The simulated node daemon with its head: the real scheduler and actor registry, and what runtime/daemon and runtime/head do around them. */
-import type { ActorId, JobId, LeaseId, NodeId, WorkerId } from "../src/base/ids.ts";
+/** A simulated node daemon: the real scheduler, and what runtime/daemon does around it. The head, if this is its node, and the tie to it are parts of their own. */
+import { type ActorId, type JobId, type LeaseId, type NodeId, nodeKeyOf, type PlacementGroupId, type WorkerId } from "../src/base/ids.ts";
+import { type NodeCandidate, candidateOf } from "../src/core/placement.ts";
 import {
-  createActorRegistry,
-  nextWakeMs as nextRegistryWakeMs,
-  type RegistryState,
-  step as stepRegistry,
-  validate as validateRegistry,
-  viewOf,
-} from "../src/core/actor-registry.ts";
-import type { RegistryEffect, RegistryEvent } from "../src/core/actor-registry-events.ts";
-import { createScheduler, nextWakeMs, type SchedulerState, step, validate } from "../src/core/scheduler.ts";
-import type { SchedulerEffect, SchedulerEvent } from "../src/core/scheduler-events.ts";
+  availableResources,
+  createScheduler,
+  nextWakeMs,
+  type SchedulerState,
+  step,
+  totalResources,
+  validate,
+} from "../src/core/scheduler.ts";
+import type { NodeDescription, SchedulerEffect, SchedulerEvent } from "../src/core/scheduler-events.ts";
+import { copyLocation, holderOf } from "../src/objects/segment-name.ts";
+import type { Location } from "../src/objects/types.ts";
 import { Kind } from "../src/wire/index.ts";
-import type { ActorSpec, ActorView, AnyMessage, ProcessExit, Resources, ToDaemon } from "../src/wire/messages.ts";
-import type { SimProcess } from "./network.ts";
-import { check, daemonId, type Shared } from "./simulation.ts";
+import type { ActorSpec, AnyMessage, ProcessExit, Resources, ToDaemon } from "../src/wire/messages.ts";
+import { type ClusterNode, NodeKind, type NodeMessage } from "../src/wire/node-messages.ts";
+import { SimHead } from "./head.ts";
+import { HeadTie } from "./head-tie.ts";
+import type { SimMessage, SimProcess } from "./network.ts";
+import { check, isDaemon, type Shared } from "./simulation.ts";
+import { SimStore } from "./value.ts";
 import { Worker } from "./worker.ts";
 import type { Timer } from "./world.ts";
 
@@ -36,103 +42,152 @@ interface LeaseBook {
 
 /** A worker asked to exit that has not is killed after this long. */
 const exitPatienceMs = 1000;
+/** A node that cannot be reached is asked for bytes again after this long, so many times. */
+const pullAgainMs = 1000;
+const pullTries = 30;
 
 export class Daemon implements SimProcess {
-  readonly id = daemonId;
+  readonly id: string;
+  readonly nodeId: NodeId;
+  readonly shared: Shared;
   alive = true;
   busyUntilMs = 0;
   readonly scheduler: SchedulerState;
-  readonly registry: RegistryState = createActorRegistry();
+  readonly store = new SimStore();
   readonly workers = new Map<string, WorkerBook>();
   readonly drivers = new Map<string, JobId>();
+  /** Owners of other nodes that are connected, and their jobs. */
+  private readonly remotes = new Map<string, JobId>();
   readonly leases = new Map<LeaseId, LeaseBook>();
+  /** The cluster as this node knows it. */
+  readonly table = new Map<NodeId, ClusterNode>();
+  private readonly descriptions = new Map<NodeId, NodeDescription>();
+  readonly head: SimHead | null;
+  readonly tie: HeadTie | null;
   /** Chance that a process start fails. */
   startFailures = 0;
-  private readonly shared: Shared;
-  private readonly subscribers = new Map<ActorId, Set<string>>();
-  private readonly queue: (() => void)[] = [];
+  private readonly jobs = new Set<JobId>();
+  readonly actorsHere = new Map<ActorId, { spec: ActorSpec; incarnation: number; workerId: WorkerId; alive: boolean }>();
+  private readonly attempts = new Map<PlacementGroupId, number>();
+  private readonly pulls = new Map<string, ((here: boolean) => void)[]>();
+  private readonly queue: SchedulerEvent[] = [];
   private stepping = false;
+  private steps = 0;
   private timer: Timer | null = null;
-  private created: ActorView | null = null;
+  private timerAtMs = Number.POSITIVE_INFINITY;
 
-  constructor(shared: Shared, resources: Resources) {
+  constructor(shared: Shared, nodeId: NodeId, resources: Resources) {
     this.shared = shared;
-    this.scheduler = createScheduler({ nodeId: "node" as NodeId, resources });
+    this.id = nodeId;
+    this.nodeId = nodeId;
+    this.scheduler = createScheduler({ nodeId, resources });
+    const isHead = nodeId === shared.headId;
+    this.head = isHead ? new SimHead(this) : null;
+    this.tie = isHead ? null : new HeadTie(this);
   }
 
-  // -------------------------------------------------------------- machines
+  start(): void {
+    this.head?.start();
+    this.tie?.join();
+  }
+
+  // -------------------------------------------------------------- the scheduler
 
   dispatch(event: SchedulerEvent): void {
-    if (this.shared.bug === "lend nothing" && event.kind === "blocked") return;
-    this.enqueue(() => {
-      const effects = step(this.scheduler, this.shared.world.now, event);
-      if (this.shared.bug === "free twice" && event.kind === "returnLease")
-        this.scheduler.node.pools[0].available.set("CPU", (this.scheduler.node.pools[0].available.get("CPU") ?? 0) + 10_000);
-      validate(this.scheduler);
-      for (const effect of effects) this.carryOut(effect);
-    });
-  }
-
-  private tell(event: RegistryEvent): void {
-    this.enqueue(() => {
-      const effects = stepRegistry(this.registry, this.shared.world.now, event);
-      validateRegistry(this.registry);
-      for (const effect of effects) this.carryOutForHead(effect);
-    });
-  }
-
-  /** Events that arise while effects are carried out wait for their turn. */
-  private enqueue(run: () => void): void {
-    this.queue.push(run);
+    if (!this.alive || (this.shared.bug === "lend nothing" && event.kind === "blocked")) return;
+    this.queue.push(event);
     if (this.stepping) return;
     this.stepping = true;
-    for (let next = this.queue.shift(); next !== undefined; next = this.queue.shift()) next();
+    for (let next = this.queue.shift(); next !== undefined; next = this.queue.shift()) this.stepScheduler(next);
     this.stepping = false;
     this.arm();
+    if (this.tie !== null) this.tie.resourcesChanged();
+    else this.head?.ownNews();
+  }
+
+  private stepScheduler(event: SchedulerEvent): void {
+    const effects = step(this.scheduler, this.shared.world.now, event);
+    if (this.shared.bug === "free twice" && event.kind === "returnLease")
+      this.scheduler.node.pools[0].available.set("CPU", (this.scheduler.node.pools[0].available.get("CPU") ?? 0) + 10_000);
+    if (!this.shared.large || this.steps++ % 8 === 0) validate(this.scheduler);
+    for (const effect of effects) this.carryOut(effect);
   }
 
   private arm(): void {
+    const wakeMs = nextWakeMs(this.scheduler) ?? Number.POSITIVE_INFINITY;
+    if (this.timer !== null && wakeMs >= this.timerAtMs) return;
     this.timer?.cancel();
-    const wakeMs = Math.min(
-      nextWakeMs(this.scheduler) ?? Number.POSITIVE_INFINITY,
-      nextRegistryWakeMs(this.registry) ?? Number.POSITIVE_INFINITY,
-    );
+    this.timer = null;
+    this.timerAtMs = wakeMs;
     if (wakeMs === Number.POSITIVE_INFINITY) return;
-    this.timer = this.shared.world.at(wakeMs, () => {
+    this.timer = this.after(wakeMs - this.shared.world.now, () => {
+      this.timer = null;
       this.dispatch({ kind: "tick" });
-      this.tell({ kind: "tick" });
     });
+  }
+
+  after(ms: number, run: () => void): Timer {
+    return this.shared.world.after(ms, () => {
+      if (this.alive) run();
+    });
+  }
+
+  free(): Resources {
+    const free: Record<string, number> = {};
+    for (const [name, amount] of Object.entries(availableResources(this.scheduler))) free[name] = Math.max(0, amount);
+    return free;
+  }
+
+  total(): Resources {
+    return totalResources(this.scheduler);
   }
 
   // -------------------------------------------------------------- processes
 
   addDriver(id: string, jobId: JobId, prestart: number): void {
     this.drivers.set(id, jobId);
+    this.learnJob(jobId, prestart);
+  }
+
+  private learnJob(jobId: JobId, prestart = 0): void {
+    if (this.jobs.has(jobId)) return;
+    this.jobs.add(jobId);
     this.dispatch({ kind: "jobStarted", jobId, prestart });
   }
 
-  driverGone(id: string): void {
-    const jobId = this.drivers.get(id);
-    if (jobId === undefined) return;
+  jobEnded(jobId: JobId): void {
+    if (this.jobs.delete(jobId)) this.dispatch({ kind: "jobEnded", jobId });
+  }
+
+  private driverGone(id: string): void {
+    const jobId = this.drivers.get(id) as JobId;
     this.drivers.delete(id);
-    for (const subscribers of this.subscribers.values()) subscribers.delete(id);
+    this.forgetOwner(id);
+    this.ownerEnded(id);
+    this.toHead([NodeKind.DriverGone, id as WorkerId, jobId]);
+    this.jobEnded(jobId);
+  }
+
+  /** Nobody will free what the process owned. */
+  private ownerEnded(id: string): void {
+    this.store.ownerGone(id);
+    for (const node of this.others()) this.sendNode(node, [NodeKind.OwnerGone, id as WorkerId]);
+  }
+
+  private forgetOwner(id: string): void {
+    for (const [leaseId, lease] of this.leases) if (lease.ownerId === id) this.leases.delete(leaseId);
     this.dispatch({ kind: "ownerGone", ownerId: id as WorkerId });
-    this.forgetLeasesOf(id);
-    this.tell({ kind: "ownerGone", ownerId: id as WorkerId });
-    this.tell({ kind: "jobEnded", jobId });
-    this.dispatch({ kind: "jobEnded", jobId });
-    this.shared.store.ownerGone(id);
   }
 
   private startWorker(token: number, jobId: JobId): void {
     const { world, network } = this.shared;
-    world.after(20 + world.random.next() * 80, () => {
+    this.after(20 + world.random.next() * 80, () => {
       if (world.random.chance(this.startFailures))
         return this.dispatch({ kind: "startFailed", token, permanent: false, text: "bad luck" });
-      const process = new Worker(this.shared, this.shared.newId("w"), jobId);
+      const process = new Worker(this.shared, this, this.shared.newId(`${this.nodeId}w`), jobId);
       this.workers.set(process.id, { token, process, introduced: false, intended: false, outOfMemory: false });
       network.add(process);
-      process.send(daemonId, [Kind.Hello, { id: process.id }]);
+      process.send(this.id, [Kind.Hello, { id: process.id }] as unknown as AnyMessage);
     });
   }
 
@@ -145,12 +200,25 @@ export class Daemon implements SimProcess {
     this.shared.network.kill(id);
   }
 
+  /** The daemon and every process of the node end at once. */
+  end(reason: string): void {
+    if (!this.alive) return;
+    this.shared.world.log(this.id, `ends: ${reason}`);
+    for (const id of [...this.workers.keys(), ...this.drivers.keys()]) this.shared.network.kill(id);
+    this.shared.network.kill(this.id);
+  }
+
   /** The connection of a process ended; its exit is known a little later. */
   peerGone(peer: string): void {
+    if (isDaemon(peer)) {
+      this.head?.disconnected(peer as NodeId);
+      return this.tie?.disconnected(peer as NodeId);
+    }
     if (this.drivers.has(peer)) return this.driverGone(peer);
+    if (this.remotes.delete(peer)) return this.forgetOwner(peer);
     if (!this.workers.has(peer)) return;
     this.dispatch({ kind: "workerRetiring", workerId: peer as WorkerId });
-    this.shared.world.after(this.shared.world.random.next() * 5, () => this.workerEnded(peer));
+    this.after(this.shared.world.random.next() * 5, () => this.workerEnded(peer));
   }
 
   private workerEnded(id: string): void {
@@ -158,46 +226,47 @@ export class Daemon implements SimProcess {
     if (book === undefined) return;
     this.workers.delete(id);
     if (!book.introduced) return this.dispatch({ kind: "startFailed", token: book.token, permanent: false, text: "it died" });
-    const exit: ProcessExit = {
-      pid: 0,
-      exitCode: null,
-      signal: "SIGKILL",
-      outOfMemory: book.outOfMemory,
-      intended: book.intended,
-      text: "ended",
-    };
+    const { outOfMemory, intended } = book;
+    const exit: ProcessExit = { pid: 0, exitCode: null, signal: "SIGKILL", outOfMemory, intended, text: "ended" };
     for (const [leaseId, lease] of this.leases) if (lease.workerId === id) this.leases.delete(leaseId);
-    for (const other of [...this.workers.keys(), ...this.drivers.keys()]) this.send(other, [Kind.WorkerDied, id, exit]);
+    for (const [actorId, actor] of this.actorsHere) if (actor.workerId === id) this.actorsHere.delete(actorId);
+    this.broadcast([Kind.WorkerDied, id as WorkerId, exit]);
     this.dispatch({ kind: "workerGone", workerId: id as WorkerId });
-    this.dispatch({ kind: "ownerGone", ownerId: id as WorkerId });
-    this.forgetLeasesOf(id);
-    for (const subscribers of this.subscribers.values()) subscribers.delete(id);
-    this.tell({ kind: "workerDied", workerId: id as WorkerId, exit });
-    this.shared.store.ownerGone(id);
+    this.forgetOwner(id);
+    this.ownerEnded(id);
+    this.toHead([NodeKind.ProcessEnded, id as WorkerId, exit]);
   }
 
-  private forgetLeasesOf(ownerId: string): void {
-    for (const [leaseId, lease] of this.leases) if (lease.ownerId === ownerId) this.leases.delete(leaseId);
+  /** To every process that is connected, those of other nodes too. */
+  private broadcast(message: AnyMessage): void {
+    for (const id of [...this.workers.keys(), ...this.drivers.keys(), ...this.remotes.keys()]) this.send(id, message);
   }
 
   private send(to: string, message: AnyMessage): void {
-    if (this.shared.network.get(to)?.alive === true) this.shared.network.send(daemonId, to, message);
+    if (this.shared.network.connected(this.id, to)) this.shared.network.send(this.id, to, message);
   }
 
-  // -------------------------------------------------------------- messages
+  // -------------------------------------------------------------- messages of processes
 
-  receive(from: string, raw: AnyMessage): void {
-    const message = raw as ToDaemon;
+  receive(from: string, message: SimMessage): void {
+    if (isDaemon(from)) return this.fromNode(from as NodeId, message as NodeMessage);
+    this.fromProcess(from, message as ToDaemon);
+  }
+
+  private fromProcess(from: string, message: ToDaemon): void {
     const ownerId = from as WorkerId;
     switch (message[0]) {
       case Kind.Hello:
-        if (this.drivers.has(from)) return;
-        this.workers.get(from)!.introduced = true;
-        return this.dispatch({ kind: "workerReady", token: this.workers.get(from)!.token, workerId: ownerId });
-      case Kind.DefineClass:
-        return this.dispatch({ kind: "defineClass", ownerId, jobId: this.jobOf(from), classId: message[1], spec: message[2] });
-      case Kind.Demand:
-        return this.dispatch({ kind: "demand", ownerId, classId: message[1], wanted: message[2], grantsSeen: message[3] });
+        return this.introduced(from, message[1] as { jobId?: JobId });
+      case Kind.DefineClass: {
+        const remote = this.remotes.has(from);
+        const [, classId, spec] = message;
+        return this.dispatch({ kind: "defineClass", ownerId, jobId: this.jobOf(from), classId, spec, remote });
+      }
+      case Kind.Demand: {
+        const [, classId, wanted, grantsSeen, hard = false] = message;
+        return this.dispatch({ kind: "demand", ownerId, classId, wanted, grantsSeen, hard });
+      }
       case Kind.ReturnLease:
         this.leases.delete(message[1]);
         return this.dispatch({ kind: "returnLease", ownerId, leaseId: message[1] });
@@ -205,23 +274,30 @@ export class Daemon implements SimProcess {
       case Kind.Unblocked:
         return this.setBlocked(message[1], message[0] === Kind.Blocked);
       case Kind.StayAlive:
-        this.workers.get(from)!.intended = false;
+        (this.workers.get(from) as WorkerBook).intended = false;
         return this.dispatch({ kind: "workerStays", workerId: ownerId });
       case Kind.ActorReady:
-        return this.tell({
-          kind: "ready",
-          actorId: message[1],
-          incarnation: message[2],
-          error: message[3],
-          errorText: message[4],
-        });
+        return this.toHead([NodeKind.Ready, message[1], message[2], message[3], message[4]]);
+      case Kind.FreeCopies:
+        return this.freeElsewhere(message[1]);
       case Kind.Request:
         return this.answer(from, message[1], message[2], message[3]);
     }
   }
 
+  private introduced(from: string, hello: { jobId?: JobId }): void {
+    if (this.drivers.has(from)) return;
+    const book = this.workers.get(from);
+    if (book === undefined) {
+      this.remotes.set(from, hello.jobId as JobId);
+      return this.learnJob(hello.jobId as JobId);
+    }
+    book.introduced = true;
+    this.dispatch({ kind: "workerReady", token: book.token, workerId: from as WorkerId });
+  }
+
   private jobOf(id: string): JobId {
-    return this.drivers.get(id) ?? this.workers.get(id)!.process.jobId;
+    return this.drivers.get(id) ?? this.remotes.get(id) ?? (this.workers.get(id) as WorkerBook).process.jobId;
   }
 
   private setBlocked(leaseId: LeaseId, blocked: boolean): void {
@@ -231,23 +307,188 @@ export class Daemon implements SimProcess {
   }
 
   private answer(from: string, id: number, method: string, params: unknown): void {
-    let result: unknown = null;
-    if (method === "createActor") {
-      this.subscribe(from, (params as ActorSpec).actorId);
-      this.tell({ kind: "create", spec: params as ActorSpec });
-      result = this.created;
-    } else if (method === "subscribeActor") {
-      this.subscribe(from, params as ActorId);
-      result = viewOf(this.registry.actors.get(params as ActorId)!);
-    } else if (method === "actorOutOfScope") this.tell({ kind: "outOfScope", actorId: params as ActorId });
-    else if (method === "killWorker") this.kill(params as string, { intended: true });
-    if (id !== 0) this.send(from, [Kind.Response, id, true, result]);
+    if (method === "killWorker") {
+      this.kill(params as string, { intended: true });
+      return this.send(from, [Kind.Response, id, true, null]);
+    }
+    const answered = (ok: boolean, value: unknown): void => this.send(from, [Kind.Response, id, ok, value]);
+    const caller = { nodeId: this.nodeId, workerId: from as WorkerId };
+    if (this.head !== null) this.head.answer(method, params, caller, answered);
+    else this.tie?.ask(method, params, caller, answered);
   }
 
-  private subscribe(id: string, actorId: ActorId): void {
-    const subscribers = this.subscribers.get(actorId);
-    if (subscribers === undefined) this.subscribers.set(actorId, new Set([id]));
-    else subscribers.add(id);
+  // -------------------------------------------------------------- messages of nodes
+
+  sendNode(to: NodeId, message: NodeMessage): void {
+    if (this.alive) this.shared.network.send(this.id, to, message);
+  }
+
+  toHead(message: NodeMessage): void {
+    if (this.head !== null) this.head.receive(this.nodeId, message);
+    else this.tie?.send(message);
+  }
+
+  private fromNode(from: NodeId, message: NodeMessage): void {
+    if (this.tie?.receive(from, message) === true) return;
+    if (this.head?.fromNode(from, message) === true) return;
+    this.obey(message);
+  }
+
+  /** What the head orders, and what other nodes tell. */
+  obey(message: NodeMessage): void {
+    switch (message[0]) {
+      case NodeKind.Nodes:
+        return this.nodesChanged(message[1]);
+      case NodeKind.PlaceActor: {
+        const { actorId, jobId, placement, lifetimeResources } = message[1];
+        this.learnJob(jobId);
+        return this.dispatch({ kind: "placeActor", actorId, jobId, placement, lifetimeResources });
+      }
+      case NodeKind.UnplaceActor:
+        this.actorsHere.delete(message[1]);
+        return this.dispatch({ kind: "actorGone", actorId: message[1] });
+      case NodeKind.StartActor: {
+        const [, spec, incarnation, { workerId, gpuIds }] = message;
+        if (!this.workers.has(workerId)) return;
+        this.actorsHere.set(spec.actorId, { spec, incarnation, workerId, alive: false });
+        return this.send(workerId, [Kind.StartActor, spec, incarnation, gpuIds]);
+      }
+      case NodeKind.SettleActor: {
+        const actor = this.actorsHere.get(message[1]);
+        if (actor !== undefined) actor.alive = true;
+        return this.dispatch({ kind: "actorReady", actorId: message[1] });
+      }
+      case NodeKind.EndWorker:
+        return this.endWorker(message[1], message[2], message[3]);
+      case NodeKind.ReserveBundles: {
+        const [, groupId, attempt, jobId, bundles, strategy] = message;
+        return this.reserve(groupId, attempt, jobId, bundles, strategy, false);
+      }
+      case NodeKind.RemoveBundles: {
+        const [, groupId, indexes = null] = message;
+        if (this.shared.bug === "keep half a group" && indexes !== null) return;
+        if (indexes === null) this.attempts.delete(groupId);
+        return this.dispatch(indexes === null ? { kind: "removeGroup", groupId } : { kind: "removeBundles", groupId, indexes });
+      }
+      case NodeKind.PublishActor:
+        return this.send(message[1], [Kind.ActorState, message[2]]);
+      case NodeKind.GroupPlaced:
+        return this.dispatch({ kind: "groupPlaced", groupId: message[1], nodes: message[2], bundles: message[3] });
+      case NodeKind.JobEnded:
+        return this.jobEnded(message[1]);
+      case NodeKind.CopyMade:
+        if (this.workers.has(message[1]) || this.drivers.has(message[1]))
+          return this.send(message[1], [Kind.CopyMade, message[2], message[3]] as unknown as AnyMessage);
+        return this.freeElsewhere([message[3]]);
+      case NodeKind.FreeCopies:
+        for (const location of message[1]) this.store.free(location);
+        return;
+      case NodeKind.OwnerGone:
+        return this.store.ownerGone(message[1]);
+    }
+  }
+
+  reserve(
+    groupId: PlacementGroupId,
+    attempt: number,
+    jobId: JobId,
+    bundles: readonly { readonly index: number; readonly resources: Resources }[],
+    strategy: "PACK" | "SPREAD" | "STRICT_PACK" | "STRICT_SPREAD",
+    queue: boolean,
+  ): void {
+    this.attempts.set(groupId, attempt);
+    this.dispatch({ kind: "createGroup", groupId, jobId, bundles, strategy, queue });
+  }
+
+  private endWorker(workerId: string, how: "finish" | "now", reason: string): void {
+    if (how === "now") return this.kill(workerId, { intended: true });
+    const book = this.workers.get(workerId);
+    if (book === undefined) return;
+    book.intended = true;
+    this.send(workerId, [Kind.Exit, reason]);
+  }
+
+  // -------------------------------------------------------------- other nodes
+
+  others(): NodeId[] {
+    return [...this.table.values()].filter((node) => node.alive && node.nodeId !== this.nodeId).map((node) => node.nodeId);
+  }
+
+  hasGivenUp(key: string): boolean {
+    return this.table.get(key as NodeId)?.alive === false;
+  }
+
+  private nodesChanged(entries: readonly ClusterNode[]): void {
+    if (entries.length === 0) return;
+    const died: NodeId[] = [];
+    for (const entry of entries) {
+      const before = this.table.get(entry.nodeId);
+      this.table.set(entry.nodeId, entry);
+      if (entry.alive) this.descriptions.set(entry.nodeId, describe(entry));
+      else {
+        this.descriptions.delete(entry.nodeId);
+        if (before?.alive !== false) died.push(entry.nodeId);
+      }
+    }
+    for (const nodeId of died) {
+      if (nodeId === this.nodeId) return this.end("the head has given this node up");
+      this.nodeDied(nodeId);
+    }
+    this.dispatch({ kind: "nodesChanged", nodes: [...this.descriptions.values()] });
+  }
+
+  private nodeDied(nodeId: NodeId): void {
+    this.shared.network.giveUp(this.id, nodeId);
+    for (const id of [...this.remotes.keys()]) {
+      if (nodeKeyOf(id) !== nodeKeyOf(nodeId) || !this.remotes.delete(id)) continue;
+      if (this.shared.bug !== "forget owners of dead nodes") this.forgetOwner(id);
+    }
+    if (this.shared.bug !== "announce no deaths") this.broadcast([Kind.NodeDied, nodeId, "it is dead"] as unknown as AnyMessage);
+    this.store.nodeDied(nodeId);
+  }
+
+  // -------------------------------------------------------------- objects
+
+  private freeElsewhere(locations: readonly Location[]): void {
+    for (const location of locations) {
+      const holder = holderOf(location) as unknown as NodeId;
+      if (holder === this.nodeId) this.store.free(location);
+      else if (this.table.get(holder)?.alive === true) this.sendNode(holder, [NodeKind.FreeCopies, [location]]);
+    }
+  }
+
+  /** Brings the bytes here; calls back with whether they are. */
+  pull(location: Location, owner: string, index: number, then: (here: boolean) => void): void {
+    const { name } = copyLocation(location, nodeKeyOf(this.nodeId));
+    const waiting = this.pulls.get(name);
+    if (waiting !== undefined) return void waiting.push(then);
+    this.pulls.set(name, [then]);
+    this.tryPull(location, owner, index, pullTries);
+  }
+
+  private tryPull(location: Location, owner: string, index: number, tries: number): void {
+    const { world, network, nodes } = this.shared;
+    this.after(world.random.next() * 5, () => {
+      const copy = copyLocation(location, nodeKeyOf(this.nodeId));
+      const holder = holderOf(location) as unknown as NodeId;
+      if (network.separated(this.id, holder) && this.table.get(holder)?.alive === true && tries > 0)
+        return void this.after(pullAgainMs, () => this.tryPull(location, owner, index, tries - 1));
+      const text = network.separated(this.id, holder) ? undefined : nodes.get(holder)?.bytesOf(location);
+      if (text !== undefined) {
+        this.store.put(copy.name, text);
+        const told: NodeMessage = [NodeKind.CopyMade, owner as WorkerId, index as never, copy, nodeKeyOf(this.nodeId)];
+        const home = nodeKeyOf(owner) as unknown as NodeId;
+        if (home === this.nodeId) this.obey(told);
+        else if (this.table.get(home)?.alive === true) this.sendNode(home, told);
+      }
+      const waiting = this.pulls.get(copy.name) ?? [];
+      this.pulls.delete(copy.name);
+      for (const then of waiting) then(text !== undefined);
+    });
+  }
+
+  private bytesOf(location: Location): string | undefined {
+    return this.alive ? this.store.read(location) : undefined;
   }
 
   // -------------------------------------------------------------- effects
@@ -259,22 +500,34 @@ export class Daemon implements SimProcess {
       case "stopWorker":
         return this.stopWorker(effect.workerId, effect.reason);
       case "tryExit":
-        this.workers.get(effect.workerId)!.intended = true;
+        (this.workers.get(effect.workerId) as WorkerBook).intended = true;
         return this.send(effect.workerId, [Kind.TryExit]);
       case "grant":
         return this.grant(effect);
       case "recall":
         if (this.shared.bug !== "lose recalls") this.send(effect.ownerId, [Kind.Recall, effect.leaseId]);
         return;
+      case "spill":
+        return this.send(effect.ownerId, [Kind.Spill, effect.classId, effect.nodeId, effect.count, effect.hard] as unknown as AnyMessage);
+      case "decline":
+        return this.send(effect.ownerId, [Kind.Decline, effect.classId, effect.count] as unknown as AnyMessage);
       case "unschedulable":
         return this.send(effect.ownerId, [Kind.Unschedulable, effect.classId, effect.reason, effect.text]);
-      case "actorPlaced": {
+      case "actorPlaced":
         if (!this.workers.has(effect.workerId)) return;
-        const place = { nodeId: "node" as NodeId, workerId: effect.workerId, address: "", pid: 0, gpuIds: effect.gpuIds };
-        return this.tell({ kind: "placed", actorId: effect.actorId, place });
-      }
+        return this.toHead([
+          NodeKind.Placed,
+          effect.actorId,
+          { workerId: effect.workerId, address: "", pid: 0, gpuIds: effect.gpuIds },
+        ]);
       case "actorUnplaceable":
-        return this.tell({ kind: "unplaceable", actorId: effect.actorId, reason: effect.reason, text: effect.text });
+        return this.toHead([NodeKind.Unplaceable, effect.actorId, effect.reason, effect.text]);
+      case "groupCreated":
+        return this.toHead([NodeKind.BundlesReserved, effect.groupId, this.attempts.get(effect.groupId) ?? 0]);
+      case "groupRefused":
+        return this.toHead([NodeKind.BundlesRefused, effect.groupId, this.attempts.get(effect.groupId) ?? 0]);
+      case "groupRemoved":
+        return this.toHead([NodeKind.BundlesRemoved, effect.groupId, effect.actorIds]);
       default:
         return;
     }
@@ -291,7 +544,7 @@ export class Daemon implements SimProcess {
       );
     }
     this.leases.set(effect.leaseId, { workerId, ownerId: effect.ownerId, blocked: false });
-    this.send(effect.ownerId, [Kind.Lease, effect.classId, effect.leaseId, workerId, "", effect.gpuIds, "node"]);
+    this.send(effect.ownerId, [Kind.Lease, effect.classId, effect.leaseId, workerId, "", effect.gpuIds, this.nodeId]);
   }
 
   private stopWorker(workerId: string, reason: string): void {
@@ -299,31 +552,20 @@ export class Daemon implements SimProcess {
     if (book === undefined) return;
     book.intended = true;
     this.send(workerId, [Kind.Exit, reason]);
-    this.shared.world.after(exitPatienceMs, () => this.kill(workerId, { intended: true }));
+    this.after(exitPatienceMs, () => this.kill(workerId, { intended: true }));
   }
+}
 
-  private carryOutForHead(effect: RegistryEffect): void {
-    switch (effect.kind) {
-      case "created":
-        this.created = effect.view;
-        return;
-      case "place": {
-        const { actorId, jobId, placement, lifetimeResources } = effect.spec;
-        return this.dispatch({ kind: "placeActor", actorId, jobId, placement, lifetimeResources });
-      }
-      case "unplace":
-        return this.dispatch({ kind: "actorGone", actorId: effect.actorId });
-      case "start":
-        return this.send(effect.place.workerId, [Kind.StartActor, effect.spec, effect.incarnation, effect.place.gpuIds]);
-      case "settled":
-        return this.dispatch({ kind: "actorReady", actorId: effect.actorId });
-      case "endProcess":
-        if (effect.how === "now") return this.kill(effect.workerId, { intended: true });
-        this.workers.get(effect.workerId)!.intended = true;
-        return this.send(effect.workerId, [Kind.Exit, effect.reason]);
-      case "publish":
-        for (const id of this.subscribers.get(effect.view.actorId) ?? []) this.send(id, [Kind.ActorState, effect.view]);
-        return;
-    }
+/** Made once for all the nodes that hear of it: in one process there is no need for a thousand. */
+const described = new WeakMap<ClusterNode, NodeDescription>();
+let versions = 0;
+
+function describe(entry: ClusterNode): NodeDescription {
+  let description = described.get(entry);
+  if (description === undefined) {
+    const candidate: NodeCandidate = candidateOf(entry);
+    description = { ...candidate, version: ++versions };
+    described.set(entry, description);
   }
+  return description;
 }

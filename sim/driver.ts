@@ -1,11 +1,20 @@
 /** A simulated driver: a program whose every result is compared with what it must be. */
-import type { ObjectRecord } from "../src/core/object-record.ts";
+import type { PlacementGroupId } from "../src/base/ids.ts";
+import type { GroupSpec } from "../src/core/group-placement.ts";
+import { isSettled, type ObjectRecord } from "../src/core/object-record.ts";
 import { Kind } from "../src/wire/index.ts";
+import type { AnyMessage, Resources } from "../src/wire/messages.ts";
 import type { Handle } from "./actor-callers.ts";
 import { Owner, Scope } from "./owner.ts";
-import { type Body, type Outcome, type PureRef, pure, type Result, type TaskSpec } from "./program.ts";
+import { type Body, type Outcome, type PureRef, pure, type Result, type Step, type TaskSpec } from "./program.ts";
 import { Random } from "./random.ts";
-import { check, daemonId } from "./simulation.ts";
+import { check } from "./simulation.ts";
+import { encodeOrder } from "./value.ts";
+
+/** Nothing keeps a group from its place for so long but a fault. */
+const groupWaitMs = 60_000;
+/** What runs in a group is over by then, or a fault has taken its bundles. */
+const groupMsMax = 40_000;
 
 export class Driver extends Owner {
   done = false;
@@ -17,7 +26,7 @@ export class Driver extends Owner {
   failed = 0;
 
   start(seed: number): void {
-    this.send(daemonId, [Kind.Hello, { id: this.id }]);
+    this.tell([Kind.Hello, { id: this.id }] as unknown as AnyMessage);
     this.runBody(this.scope, this.program(new Random(seed)), (end) => {
       check(end.kind === "value", () => `the program of ${this.id} ended by ${JSON.stringify(end)}`);
       this.shared.world.log(this.id, "is done");
@@ -34,6 +43,7 @@ export class Driver extends Owner {
       const refs = [...kept];
       const count = 1 + random.int(8);
       for (let i = 0; i < count; i++) refs.push(this.submitOne(random, refs));
+      if (random.chance(0.3)) refs.push(...(yield* this.useGroup(random)));
       const handle = random.chance(0.4)
         ? this.actors.create(this.scope, {
             maxRestarts: random.pick([0, 1, -1]),
@@ -67,8 +77,58 @@ export class Driver extends Owner {
     return this.expect(around.submit(spec, passed, lent), () => pure.submit(spec, meant(passed), meant(lent)));
   }
 
+  /** Makes a placement group, runs tasks in it, and removes it: when they are through, or after a while. */
+  private *useGroup(random: Random): Generator<Step<ObjectRecord>, ObjectRecord[], Outcome<ObjectRecord>[]> {
+    const groupId = this.shared.newId("group") as PlacementGroupId;
+    const strategy = random.pick(["PACK", "SPREAD", "STRICT_SPREAD", "STRICT_PACK"] as const);
+    const most = strategy === "STRICT_PACK" ? Math.floor(this.shared.cpus) : this.shared.nodes.size;
+    const bundles: Resources[] = Array.from({ length: 1 + random.int(most) }, () => ({ CPU: 1 }));
+    const spec: GroupSpec = { groupId, bundles, strategy, name: null, detached: false, jobId: this.jobId };
+    let created = false;
+    yield {
+      kind: "until",
+      start: (goOn) => {
+        let over = false;
+        const end = (): void => {
+          if (!over) goOn();
+          over = true;
+        };
+        this.after(groupWaitMs, end);
+        this.request("createGroup", spec, () =>
+          this.request("waitGroup", groupId, (ok, value) => {
+            created = ok && value === true;
+            end();
+          }),
+        );
+      },
+    };
+    check(created || this.shared.faulty, () => `group ${groupId} is not created and nothing has failed`);
+    let removed = false;
+    const remove = (): void => {
+      if (!removed) this.request("removeGroup", groupId, () => {});
+      removed = true;
+    };
+    if (!created) remove();
+    else this.after(groupMsMax, remove);
+    const count = created ? 1 + random.int(4) : 0;
+    let left = count;
+    return Array.from({ length: count }, () => {
+      const order: TaskSpec = { seed: random.int(1_000_000), depth: 0 };
+      const bundleIndex = random.chance(0.5) ? -1 : random.int(bundles.length);
+      const where = { kind: "group" as const, groupId, bundleIndex, captureChildTasks: false };
+      const task = this.tasks.submit({ CPU: 1 }, 3, [encodeOrder({ spec: order, inside: [] })], null, where);
+      const record = this.expect(this.scope.adopt(task), () => pure.submit(order, [], []));
+      const through = (): void => {
+        if (--left === 0) this.after(random.next() * 50, remove);
+      };
+      if (isSettled(record)) through();
+      else this.addWaiter(record, through);
+      return record;
+    });
+  }
+
   private textOf(record: ObjectRecord): string {
-    return record.location === null ? (record.value as string) : (this.shared.store.read(record.location) as string);
+    return record.location === null ? (record.value as string) : (this.node.store.read(record.location) as string);
   }
 
   private expect(record: ObjectRecord, meant: (record: ObjectRecord) => PureRef): ObjectRecord {

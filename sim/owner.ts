@@ -2,21 +2,23 @@
  * A simulated process: the real ownership, submitter and actor-client machines, and what runtime/owner does around them, with callbacks
  * for promises and virtual time for timers. Drivers and workers are made of it.
  */
-import type { JobId, LeaseId, WorkerId } from "../src/base/ids.ts";
+import { type JobId, type LeaseId, type NodeId, nodeKeyOf, type WorkerId } from "../src/base/ids.ts";
 import { isSettled, type ObjectRecord } from "../src/core/object-record.ts";
 import { createOwnership, newOwned, type OwnershipState, resolveRef, step } from "../src/core/ownership.ts";
 import type { OwnershipEffect } from "../src/core/ownership-events.ts";
+import { copyLocation, holderOf, segmentName } from "../src/objects/segment-name.ts";
 import type { Location } from "../src/objects/types.ts";
 import { Kind } from "../src/wire/index.ts";
 import type { ActorView, AnyMessage, FromDaemon, PeerMessage, ProcessExit, Resources } from "../src/wire/messages.ts";
 import { ActorCallers } from "./actor-callers.ts";
 import { Borrows } from "./borrows.ts";
-import type { SimProcess } from "./network.ts";
+import type { Daemon } from "./daemon.ts";
+import type { SimMessage, SimProcess } from "./network.ts";
 import { type Body, Fault, isLarge, type Outcome, type Surroundings, type TaskSpec, Thrown } from "./program.ts";
 import { Random } from "./random.ts";
-import { daemonId, type Shared } from "./simulation.ts";
+import { isDaemon, type Shared } from "./simulation.ts";
 import { TaskClient } from "./task-client.ts";
-import { decodeError, decodeValue, encodeError, encodeOrder, encodeValue, segmentName, thrownCode } from "./value.ts";
+import { decodeError, decodeValue, encodeError, encodeOrder, encodeValue, thrownCode } from "./value.ts";
 import type { Timer } from "./world.ts";
 
 type Waiter = (record: ObjectRecord) => void;
@@ -61,6 +63,7 @@ export class Scope {
 
 export class Owner implements SimProcess {
   readonly shared: Shared;
+  readonly node: Daemon;
   readonly id: string;
   readonly jobId: JobId;
   alive = true;
@@ -73,8 +76,9 @@ export class Owner implements SimProcess {
   private nextRequest = 1;
   private draining = false;
 
-  constructor(shared: Shared, id: string, jobId: JobId) {
+  constructor(shared: Shared, node: Daemon, id: string, jobId: JobId) {
     this.shared = shared;
+    this.node = node;
     this.id = id;
     this.jobId = jobId;
     this.ownership = createOwnership(id as WorkerId);
@@ -93,6 +97,11 @@ export class Owner implements SimProcess {
     if (this.alive) this.shared.network.send(this.id, to, message);
   }
 
+  /** To the own daemon. */
+  tell(message: AnyMessage): void {
+    this.send(this.node.id, message);
+  }
+
   connectedTo(peer: string): boolean {
     return this.shared.network.connected(this.id, peer);
   }
@@ -100,7 +109,7 @@ export class Owner implements SimProcess {
   request(method: string, params: unknown, answered: (ok: boolean, value: unknown) => void): void {
     const id = this.nextRequest++;
     this.requests.set(id, answered);
-    this.send(daemonId, [Kind.Request, id, method, params]);
+    this.tell([Kind.Request, id, method, params]);
   }
 
   /** A timer of this process: not before it looks up from what it computes, and never after its death. */
@@ -130,7 +139,7 @@ export class Owner implements SimProcess {
     const record = newOwned(this.ownership);
     record.localRefs = 1;
     const text = encodeValue({ value, refs: inside.map((ref) => this.refOf(ref)) });
-    const location = value % 5 === 0 ? this.shared.store.put(segmentName(this.id, record.index, 0), text) : null;
+    const location = value % 5 === 0 ? this.node.store.put(segmentName(this.id, record.index, 0, this.id), text) : null;
     step(this.ownership, {
       kind: "put",
       record,
@@ -185,12 +194,10 @@ export class Owner implements SimProcess {
   }
 
   private decodeAll(scope: Scope, records: readonly ObjectRecord[], then: (outcomes: Outcome<ObjectRecord>[]) => void): void {
-    const lost = records.find(
-      (record) => record.state === "stored" && this.shared.store.read(record.location as Location) === undefined,
-    );
-    if (lost !== undefined) {
+    const away = records.find((record) => record.state === "stored" && this.read(record.location as Location) === undefined);
+    if (away !== undefined) {
       scope.onWait(true); // what makes it again may need the CPU
-      return this.recover(lost, () => {
+      return this.fetch(away, () => {
         scope.onWait(false);
         this.get(scope, records, then);
       });
@@ -198,12 +205,33 @@ export class Owner implements SimProcess {
     then(records.map((record) => this.decode(scope, record)));
   }
 
+  /** The bytes, if they are on this node. */
+  read(location: Location): string | undefined {
+    const key = nodeKeyOf(this.id);
+    return this.node.store.read(holderOf(location) === key ? location : copyLocation(location, key));
+  }
+
+  /** Brings the bytes of a stored record here, or has them made again. */
+  private fetch(record: ObjectRecord, then: () => void): void {
+    const location = record.location as Location;
+    if (holderOf(location) === nodeKeyOf(this.id)) return this.recover(record, then);
+    record.localRefs++;
+    this.node.pull(location, record.foreign?.owner ?? this.id, record.index, (here) =>
+      this.after(0, () => {
+        if (here || record.state !== "stored" || record.location?.name !== location.name) then();
+        else this.recover(record, then);
+        step(this.ownership, { kind: "drop", record });
+        this.drain();
+      }),
+    );
+  }
+
   private decode(scope: Scope, record: ObjectRecord): Outcome<ObjectRecord> {
     if (record.state === "failed") {
       const code = decodeError(record.value);
       return code === thrownCode ? { kind: "threw" } : { kind: "failed", code };
     }
-    const text = record.state === "stored" ? this.shared.store.read(record.location as Location) : record.value;
+    const text = record.state === "stored" ? this.read(record.location as Location) : record.value;
     return { kind: "value", result: this.decodeText(scope, text as string) };
   }
 
@@ -241,6 +269,7 @@ export class Owner implements SimProcess {
       const next = advance(body, outcomes);
       if (next.kind === "end") return then(next.outcome);
       if (next.step.kind === "get") return this.get(scope, next.step.refs, resume);
+      if (next.step.kind === "until") return next.step.start(() => resume([]));
       if (next.step.busy) this.busyUntilMs = this.shared.world.now + next.step.ms;
       this.after(next.step.ms, () => resume([]));
     };
@@ -250,7 +279,7 @@ export class Owner implements SimProcess {
   /** What a task's value is like when it travels: large ones by the store. */
   encodeResult(spec: TaskSpec, value: number, refs: readonly ObjectRecord[], segment: string): string | readonly [Location] {
     const text = encodeValue({ value, refs: refs.map((ref) => this.refOf(ref)) });
-    return isLarge(spec) ? [this.shared.store.put(segment, text)] : text;
+    return isLarge(spec) ? [this.node.store.put(segment, text)] : text;
   }
 
   // -------------------------------------------------------------- effects
@@ -280,7 +309,7 @@ export class Owner implements SimProcess {
         return;
       }
       case "free":
-        return this.shared.store.free(effect.location);
+        return this.free(effect.location);
       case "borrow":
         return this.borrows.add(effect.record);
       case "unborrow":
@@ -306,10 +335,16 @@ export class Owner implements SimProcess {
     }
   }
 
+  free(location: Location): void {
+    if ((holderOf(location) ?? nodeKeyOf(this.id)) === nodeKeyOf(this.id)) this.node.store.free(location);
+    else this.tell([Kind.FreeCopies, [location]]);
+  }
+
   // -------------------------------------------------------------- messages
 
-  receive(from: string, message: AnyMessage): void {
-    if (from === daemonId) this.onDaemonMessage(message as FromDaemon);
+  receive(from: string, message: SimMessage): void {
+    if (from === this.node.id) this.onDaemonMessage(message as FromDaemon);
+    else if (isDaemon(from)) this.onRemoteDaemonMessage(from as NodeId, message as FromDaemon);
     else this.onPeerMessage(from, message as PeerMessage);
     this.drain();
   }
@@ -351,9 +386,48 @@ export class Owner implements SimProcess {
         return this.actors.viewed(message[1] as ActorView);
       case Kind.Unschedulable:
         return this.tasks.unschedulable(message[1], message[2]);
+      case Kind.Spill:
+        return this.tasks.spilled(message[1], message[2], message[3], message[4]);
+      case Kind.NodeDied:
+        return this.nodeDied(message[1]);
+      case Kind.CopyMade:
+        return step(this.ownership, { kind: "copyMade", index: message[1], copy: message[2] });
       default:
         return this.onWorkerMessage(message);
     }
+  }
+
+  /** What the daemon of another node says of the leases it was asked for. */
+  private onRemoteDaemonMessage(from: NodeId, message: FromDaemon): void {
+    switch (message[0]) {
+      case Kind.Lease:
+        return this.tasks.granted(message[1], message[2], message[3], from);
+      case Kind.Recall:
+        return this.tasks.recalled(message[1], from);
+      case Kind.Decline:
+        return this.tasks.declined(message[1], from, message[2]);
+      case Kind.Unschedulable:
+        return this.tasks.unschedulable(message[1], message[2], from);
+      case Kind.WorkerDied:
+        return this.workerDied(message[1], message[2]);
+    }
+  }
+
+  /** The end of a node is the end of every process there. */
+  private nodeDied(nodeId: NodeId): void {
+    const key = nodeKeyOf(nodeId);
+    this.borrows.nodeDied(nodeId);
+    step(this.ownership, {
+      kind: "nodeLost",
+      isThere: (location) => holderOf(location) === key,
+      error: () => encodeError("LOST"),
+    });
+    this.drain();
+    this.tasks.nodeDied(nodeId);
+  }
+
+  hasGivenUp(node: string): boolean {
+    return this.node.hasGivenUp(node);
   }
 
   private workerDied(workerId: string, exit: ProcessExit): void {
@@ -363,7 +437,8 @@ export class Owner implements SimProcess {
   }
 
   peerGone(peer: string): void {
-    if (peer === daemonId) return;
+    if (peer === this.node.id) return;
+    if (isDaemon(peer)) return this.tasks.daemonLost(peer as NodeId);
     this.tasks.peerGone(peer);
     this.actors.peerGone(peer);
     this.borrows.peerGone(peer);

@@ -30,7 +30,9 @@ export interface Surroundings<Ref> {
 export type Step<Ref> =
   /** Answered by the outcomes, in order. */
   | { readonly kind: "get"; readonly refs: readonly Ref[] }
-  | { readonly kind: "work"; readonly ms: number; readonly busy: boolean };
+  | { readonly kind: "work"; readonly ms: number; readonly busy: boolean }
+  /** Goes on when `start` calls back. */
+  | { readonly kind: "until"; readonly start: (goOn: () => void) => void };
 
 export type Body<Ref> = Generator<Step<Ref>, Result<Ref>, Outcome<Ref>[]>;
 

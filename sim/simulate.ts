@@ -1,18 +1,19 @@
 /**
- * One run: drivers, a daemon and its workers on a simulated network, with faults for a while; then what must hold in the end.
+ * One run: drivers on the nodes of a cluster, their daemons, a head and their workers on a simulated network, with faults for a while; then what must hold in the end.
  *
- * Checked throughout: the scheduler's and the registry's invariants after every step; no lease on a worker that runs another; actor calls start in
+ * Checked throughout: the invariants of every machine after every step; no lease on a worker that runs another; actor calls start in
  * order; every value is what it must be, and where nothing fails there is no error. Checked at the end: every program came to its end;
- * no object, task, lease, segment or ref is left when nobody holds any; all resources are free when all drivers have gone.
+ * no object, task, lease, segment, group or ref is left when nobody holds any; no actor lives twice; all nodes see the same cluster; all resources are free when all
+ * drivers have gone.
  */
-import type { JobId } from "../src/base/ids.ts";
-import { availableResources, totalResources } from "../src/core/scheduler.ts";
+import { type JobId, type NodeId, nodeKeyOf } from "../src/base/ids.ts";
 import type { Resources } from "../src/wire/messages.ts";
+import { NodeKind } from "../src/wire/node-messages.ts";
 import { Daemon } from "./daemon.ts";
 import { Driver } from "./driver.ts";
+import { checkAllEnded, checkNothingHeld } from "./final-checks.ts";
 import { Network } from "./network.ts";
-import { type Bug, check, daemonId, type Shared } from "./simulation.ts";
-import { SimStore } from "./value.ts";
+import { type Bug, check, isDaemon, type Shared } from "./simulation.ts";
 import { World } from "./world.ts";
 
 export interface RunOptions {
@@ -37,12 +38,14 @@ const limitMs = 600_000;
 /** With nobody holding anything, everything is gone after this long: idle leases return, workers end. */
 const settleMs = 60_000;
 
+export const nodeIdOf = (number: number): NodeId => `n${String(number).padStart(5, "0")}` as NodeId;
+
 export class Run {
   readonly world: World;
   readonly shared: Shared;
-  readonly daemon: Daemon;
   readonly drivers: Driver[] = [];
   faults = 0;
+  private parts = 0;
 
   constructor({ seed, bug = "none", keepLog = false }: RunOptions) {
     this.world = new World(seed, keepLog);
@@ -55,27 +58,51 @@ export class Run {
       return `${prefix}${number}`;
     };
     const network = new Network(this.world, random.pick([0.2, 2, 30]));
-    this.shared = { world: this.world, network, store: new SimStore(), bug, faulty: random.chance(0.6), cpus, newId };
+    const faulty = random.chance(0.6);
+    const nodes = new Map<NodeId, Daemon>();
+    this.shared = { world: this.world, network, nodes, headId: nodeIdOf(1), bug, faulty, cpus, large: false, newId };
+    const count = random.pick([1, 1, 2, 3, 4, 6]);
+    this.world.log("run", `of seed ${seed}: ${count} nodes, ${cpus} CPUs, ${faulty ? "with" : "without"} faults`);
+    for (let number = 1; number <= count; number++) this.addNode(number, number === 1 ? cpus : random.pick([1, 2, 3]));
+  }
+
+  private addNode(number: number, cpus: number): void {
+    const { random } = this.world;
     const resources: Resources = { CPU: cpus, disk: 2 };
-    this.daemon = new Daemon(this.shared, resources);
-    network.add(this.daemon);
-    this.world.log("run", `of seed ${seed}: ${JSON.stringify(resources)}, ${this.shared.faulty ? "with" : "without"} faults`);
+    const daemon = new Daemon(this.shared, nodeIdOf(number), resources);
+    this.shared.nodes.set(daemon.nodeId, daemon);
+    this.shared.network.add(daemon);
+    if (number === 1) daemon.start();
+    else this.world.after(random.chance(0.7) ? random.next() * 10 : random.next() * 3_000, () => daemon.alive && daemon.start());
+  }
+
+  get head(): Daemon {
+    return this.shared.nodes.get(this.shared.headId) as Daemon;
+  }
+
+  private get living(): Daemon[] {
+    return [...this.shared.nodes.values()].filter((daemon) => daemon.alive);
   }
 
   go(): RunReport {
     const { world } = this;
     const count = 1 + world.random.int(3);
-    for (let i = 0; i < count; i++) world.after(world.random.next() * 200, () => this.startDriver());
+    let planned = count;
+    for (let i = 0; i < count; i++)
+      world.after(world.random.next() * 200, () => {
+        if (!this.startDriver()) planned--;
+      });
     if (this.shared.faulty) this.planFaults();
-    const isOver = (): boolean => this.drivers.length === count && this.drivers.every((driver) => driver.done || !driver.alive);
+    const isOver = (): boolean =>
+      this.drivers.length === planned && world.now > 200 && this.drivers.every((driver) => driver.done || !driver.alive);
     const over = world.run(isOver, limitMs);
     check(over, () => `programs hang: ${this.hanging()}`);
     const overMs = world.now;
     world.run(() => false, overMs + settleMs);
-    this.checkNothingHeld();
+    checkNothingHeld(this.shared, this.drivers);
     for (const driver of this.drivers) this.shared.network.kill(driver.id);
     world.run(() => false, overMs + 2 * settleMs);
-    this.checkAllEnded();
+    checkAllEnded(this.shared);
     const sum = (of: (driver: Driver) => number): number => this.drivers.reduce((total, driver) => total + of(driver), 0);
     return {
       fingerprint: world.fingerprint,
@@ -87,50 +114,75 @@ export class Run {
     };
   }
 
-  private startDriver(): void {
-    const id = this.shared.newId("d");
-    const driver = new Driver(this.shared, id, `job-${id}` as JobId);
+  /** On any node that is a member; false when there was none to start it on. */
+  private startDriver(): boolean {
+    const { random } = this.world;
+    const members = this.living.filter((daemon) => daemon.head !== null || daemon.tie?.joined === true);
+    const node = random.chance(0.5) ? this.head : random.pick(members);
+    const id = this.shared.newId(`${node.nodeId}d`);
+    const driver = new Driver(this.shared, node, id, `job-${id}` as JobId);
     this.drivers.push(driver);
     this.shared.network.add(driver);
-    this.daemon.addDriver(id, driver.jobId, this.world.random.int(3));
-    driver.start(this.world.random.int(1_000_000_000));
+    const info = { jobId: driver.jobId, namespace: "", runtimeEnv: null, driverCwd: "", driverNode: node.nodeId };
+    node.toHead([NodeKind.JobStarted, info, 0]);
+    node.addDriver(id, driver.jobId, random.int(3));
+    driver.start(random.int(1_000_000_000));
+    return true;
   }
 
   // -------------------------------------------------------------- faults
 
   private planFaults(): void {
     const { random } = this.world;
-    this.daemon.startFailures = random.pick([0, 0, 0.2]);
+    const failures = random.pick([0, 0, 0.2]);
+    for (const daemon of this.living) daemon.startFailures = failures;
     const count = 1 + random.int(6);
     for (let i = 0; i < count; i++) this.world.after(random.next() * 2500, () => this.fault());
   }
 
   private fault(): void {
     const { random } = this.world;
-    const kind = random.int(10);
-    const workers = [...this.daemon.workers.keys()];
-    if (kind < 4 && workers.length > 0) this.daemon.kill(random.pick(workers), { intended: false });
-    else if (kind === 4 && workers.length > 0) this.daemon.kill(random.pick(workers), { intended: false, outOfMemory: true });
-    else if (kind === 5) this.shared.network.kill(random.pick(this.drivers)?.id ?? "");
-    else if (kind < 8) this.loseSegment();
-    else this.cutConnection();
+    const kind = random.int(14);
+    const daemon = random.pick(this.living);
+    const workers = [...daemon.workers.keys()];
     this.faults++;
+    if (kind < 4 && workers.length > 0) daemon.kill(random.pick(workers), { intended: false });
+    else if (kind === 4 && workers.length > 0) daemon.kill(random.pick(workers), { intended: false, outOfMemory: true });
+    else if (kind === 5) this.shared.network.kill(random.pick(this.drivers)?.id ?? "");
+    else if (kind < 8) this.loseSegment(daemon);
+    else if (kind < 10) this.cutConnection();
+    else if (daemon !== this.head) this.nodeFault(daemon);
   }
 
-  private loseSegment(): void {
-    const { names } = this.shared.store;
+  /** The head's node has none of these: what follows its end is another test's. */
+  private nodeFault(daemon: Daemon): void {
+    const { random } = this.world;
+    const { network } = this.shared;
+    const kind = random.int(3);
+    if (kind === 0) return daemon.end("killed");
+    network.separate(daemon.id, ++this.parts);
+    if (kind === 1) return daemon.end("its machine is lost"); // nobody hears of it
+    this.world.after(random.next() * 14_000, () => {
+      network.separate(daemon.id, 0);
+      network.flow();
+    });
+  }
+
+  private loseSegment(daemon: Daemon): void {
+    const { names } = daemon.store;
     if (names.length === 0) return;
     const name = this.world.random.pick(names);
-    this.world.log("store", `loses ${name}`);
-    this.shared.store.lose(name);
+    this.world.log(daemon.id, `loses ${name}`);
+    daemon.store.lose(name);
   }
 
+  /** Not a process from its own daemon, and not daemons from each other: those end with one of them. */
   private cutConnection(): void {
-    const pairs = this.shared.network.pairs().filter((pair) => !pair.includes(daemonId) && pair[0] !== pair[1]);
+    const pairs = this.shared.network
+      .pairs()
+      .filter(([a, b]) => a !== b && !(isDaemon(a) && isDaemon(b)) && !((isDaemon(a) || isDaemon(b)) && nodeKeyOf(a) === nodeKeyOf(b)));
     if (pairs.length > 0) this.shared.network.cut(...this.world.random.pick(pairs));
   }
-
-  // -------------------------------------------------------------- the end
 
   private hanging(): string {
     return this.drivers
@@ -140,41 +192,6 @@ export class Run {
           `${driver.id} waits for tasks ${[...driver.ownership.tasks.values()].map((task) => `${task.index} (${task.state})`).join(", ")}`,
       )
       .join("; ");
-  }
-
-  private checkNothingHeld(): void {
-    const processes = [...this.drivers, ...[...this.daemon.workers.values()].map((book) => book.process)];
-    for (const { id, ownership, borrows, tasks, alive } of processes) {
-      if (!alive) continue;
-      const owned = [...ownership.owned.values()].map(
-        (record) =>
-          `${record.index} (${record.state}, ${record.localRefs} refs, ${record.taskUses} uses, ${record.lineageUses} lineage, borrowed by ${[...(record.borrowers?.keys() ?? [])].join(" ")})`,
-      );
-      check(ownership.tasks.size === 0, () => `${id} keeps tasks ${[...ownership.tasks.keys()].join(" ")}`);
-      check(owned.length === 0, () => `${id} keeps objects that nobody holds: ${owned.join(", ")}`);
-      check(ownership.borrowed.size === 0, () => `${id} keeps borrowed objects: ${[...ownership.borrowed.keys()].join(" ")}`);
-      check(tasks.submitter.leases.size === 0, () => `${id} keeps leases it does not use`);
-      check(borrows.quiet, () => `${id} waits for an owner's answer`);
-    }
-    // What a worker writes for an owner that has just died stays until the session ends.
-    const segments = this.shared.store.names.filter((name) => this.shared.network.get(name.split(".")[0])?.alive === true);
-    check(segments.length === 0, () => `segments are left: ${segments.join(" ")}`);
-    check(
-      this.daemon.leases.size === 0 && this.daemon.scheduler.leases.size === 0,
-      () => `leases are left: ${[...this.daemon.scheduler.leases.keys()].join(" ")}`,
-    );
-    const alive = [...this.daemon.registry.actors.values()].filter((actor) => actor.state !== "DEAD");
-    check(alive.length === 0, () => `actors without handles live: ${alive.map((actor) => actor.spec.actorId).join(" ")}`);
-  }
-
-  private checkAllEnded(): void {
-    const { scheduler, workers } = this.daemon;
-    check(workers.size === 0, () => `workers of ended jobs live: ${[...workers.keys()].join(" ")}`);
-    const [available, total] = [JSON.stringify(availableResources(scheduler)), JSON.stringify(totalResources(scheduler))];
-    check(available === total, () => `resources are not all free: ${available} of ${total}`);
-    const { owners, leases, pools, jobs, actors, starts } = scheduler;
-    for (const [name, left] of Object.entries({ owners, leases, pools, jobs, actors, starts }))
-      check(left.size === 0, () => `the scheduler remembers ${left.size} ${name}`);
   }
 }
 

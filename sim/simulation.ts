@@ -1,10 +1,8 @@
 /** What all simulated processes share. */
-import type { ActorId, ObjectIndex, WorkerId } from "../src/base/ids.ts";
+import type { NodeId } from "../src/base/ids.ts";
+import type { Daemon } from "./daemon.ts";
 import type { Network } from "./network.ts";
-import type { SimStore } from "./value.ts";
 import type { World } from "./world.ts";
-
-export const daemonId = "daemon";
 
 /** Bugs put in on purpose, to see that they are noticed. */
 export type Bug =
@@ -14,17 +12,26 @@ export type Bug =
   | "lend nothing"
   | "forget borrowers"
   | "share busy workers"
-  | "start calls out of order";
+  | "start calls out of order"
+  | "forget to ask again after node death"
+  | "place actors twice"
+  | "keep half a group"
+  | "forget owners of dead nodes"
+  | "announce no deaths";
 
 export interface Shared {
   readonly world: World;
   readonly network: Network;
-  readonly store: SimStore;
+  /** All that were ever started, by id. */
+  readonly nodes: Map<NodeId, Daemon>;
+  readonly headId: NodeId;
   readonly bug: Bug;
   /** Faults happen in this run: then a result may be an error that a fault explains. */
   readonly faulty: boolean;
-  /** CPUs of the node. */
+  /** CPUs that some node has whatever happens. */
   readonly cpus: number;
+  /** Thousands of nodes: whole structures are checked now and then, not after every step. */
+  readonly large: boolean;
   newId(prefix: string): string;
 }
 
@@ -37,6 +44,12 @@ export function check(condition: boolean, detail: () => string): void {
   if (!condition) throw new Violation(detail());
 }
 
-export const asWorker = (id: string): WorkerId => id as WorkerId;
-export const asIndex = (index: number): ObjectIndex => index as ObjectIndex;
-export const asActor = (id: string): ActorId => id as ActorId;
+/** Digits of a node's id, which all ids of its processes begin with. */
+const nodeIdDigits = 6;
+
+/** Whether the process is a node's daemon. */
+export const isDaemon = (id: string): boolean => id.length === nodeIdDigits;
+
+/** Milliseconds of silence after which head and node give each other up, as in the runtime. */
+export const nodeTimeoutMs = 10_000;
+export const heartbeatMs = 1_000;

@@ -1,5 +1,5 @@
 /** Tasks of a simulated process: what runtime/owner/tasks does, driving the real submitter. */
-import type { LeaseId, ObjectIndex, WorkerId } from "../src/base/ids.ts";
+import { type LeaseId, type NodeId, nodeKeyOf, type ObjectIndex, type WorkerId } from "../src/base/ids.ts";
 import type { ObjectRecord } from "../src/core/object-record.ts";
 import { newOwned, outOfMemoryRetries, step as stepOwnership } from "../src/core/ownership.ts";
 import type { ReturnValue } from "../src/core/ownership-events.ts";
@@ -7,16 +7,18 @@ import {
   addClass,
   createSubmitter,
   type LeaseRecord,
+  leaseOf,
+  type RemoteShare,
   type SubmitterEffect,
   type SubmitterEvent,
   step as stepSubmitter,
 } from "../src/core/submitter.ts";
 import { isRecord, type LocalDefinition, type TaskArg, type TaskRecord } from "../src/core/task-record.ts";
+import { segmentName } from "../src/objects/segment-name.ts";
 import { Kind } from "../src/wire/index.ts";
-import type { PeerMessage, ProcessExit, Resources, WireArg, WireRef, WireReturn } from "../src/wire/messages.ts";
+import type { AnyMessage, PeerMessage, ProcessExit, Resources, SchedulingSpec, WireArg, WireRef, WireReturn } from "../src/wire/messages.ts";
 import type { Owner } from "./owner.ts";
-import { daemonId } from "./simulation.ts";
-import { encodeError, segmentName } from "./value.ts";
+import { encodeError } from "./value.ts";
 import type { Timer } from "./world.ts";
 
 /** A worker whose connection to an owner broke is ended by the daemon after this long, as in the runtime. */
@@ -28,6 +30,9 @@ export class TaskClient {
   private readonly definitions = new Map<string, LocalDefinition>();
   private readonly leasesByWorker = new Map<string, Set<LeaseRecord>>();
   private readonly exits = new Map<string, ProcessExit>();
+  /** Daemons of other nodes that are connected to, and the classes they know. */
+  private readonly daemons = new Map<NodeId, Set<number>>();
+  private readonly failures = new Map<NodeId, number>();
   private turnEndPlanned = false;
   private wake: Timer | null = null;
 
@@ -42,8 +47,9 @@ export class TaskClient {
     maxRetries: number,
     args: readonly TaskArg[],
     holds: readonly ObjectRecord[] | null,
+    strategy: SchedulingSpec["strategy"] = { kind: "default" },
   ): ObjectRecord {
-    const task = this.newTask(this.definitionOf(resources, maxRetries), args, holds);
+    const task = this.newTask(this.definitionOf(resources, maxRetries, strategy), args, holds);
     return this.begin(task);
   }
 
@@ -79,8 +85,12 @@ export class TaskClient {
     return task.returns[0];
   }
 
-  definitionOf(resources: Resources | null, maxRetries: number): LocalDefinition {
-    const key = `${JSON.stringify(resources)} ${maxRetries}`;
+  definitionOf(
+    resources: Resources | null,
+    maxRetries: number,
+    strategy: SchedulingSpec["strategy"] = { kind: "default" },
+  ): LocalDefinition {
+    const key = `${JSON.stringify(resources)} ${maxRetries} ${JSON.stringify(strategy)}`;
     let definition = this.definitions.get(key);
     if (definition !== undefined) return definition;
     const id = this.definitions.size;
@@ -99,9 +109,9 @@ export class TaskClient {
     definition = { id, wire, classId: resources === null ? -1 : id, maxRetries };
     this.definitions.set(key, definition);
     if (resources !== null) {
-      const spec = { resources, strategy: { kind: "default" as const }, labelSelector: {}, runtimeEnv: null, label: wire.name };
+      const spec: SchedulingSpec = { resources, strategy, labelSelector: {}, runtimeEnv: null, label: wire.name };
       addClass(this.submitter, id, spec);
-      this.process.send(daemonId, [Kind.DefineClass, id, spec]);
+      this.process.tell([Kind.DefineClass, id, spec]);
     }
     return definition;
   }
@@ -127,18 +137,23 @@ export class TaskClient {
       case "push":
         return this.push(effect.lease, effect.task);
       case "demand":
-        return this.process.send(daemonId, [Kind.Demand, effect.class.id, effect.wanted, effect.class.grantsSeen]);
-      case "returnLease":
-        this.forgetLease(effect.lease);
-        return this.process.send(daemonId, [Kind.ReturnLease, effect.lease.leaseId]);
+        if (effect.at !== null) return this.demandAt(effect.at, effect.class.id, effect.class.spec, effect.wanted);
+        return this.process.tell([Kind.Demand, effect.class.id, effect.wanted, effect.class.grantsSeen]);
+      case "returnLease": {
+        const { lease } = effect;
+        this.forgetLease(lease);
+        if (lease.from === null) return this.process.tell([Kind.ReturnLease, lease.leaseId]);
+        if (this.daemons.has(lease.from)) this.process.send(lease.from, [Kind.ReturnLease, lease.leaseId]);
+        return;
+      }
       case "recallTasks":
         if (this.process.connectedTo(effect.lease.workerId))
           this.process.send(effect.lease.workerId, [Kind.RecallTasks, effect.lease.leaseId]);
         return;
       case "crashed":
         // Its reply may be lost, and then nobody else knows of what it has stored.
-        this.process.shared.store.free({
-          name: segmentName(this.process.id, effect.task.index, effect.task.attempt),
+        this.process.free({
+          name: segmentName(this.process.id, effect.task.index, effect.task.attempt, effect.lease.workerId),
           offset: 0,
           bytes: 0,
         });
@@ -189,9 +204,57 @@ export class TaskClient {
     return true;
   }
 
-  granted(classId: number, leaseId: LeaseId, workerId: WorkerId): void {
-    this.step({ kind: "granted", classId, leaseId, workerId, address: "", gpuIds: [] });
-    const lease = this.submitter.leases.get(leaseId);
+  private demandAt({ nodeId, hard, grantsSeen }: RemoteShare, classId: number, spec: SchedulingSpec, wanted: number): void {
+    const classes = this.daemonAt(nodeId);
+    if (!classes.has(classId)) {
+      classes.add(classId);
+      this.process.send(nodeId, [Kind.DefineClass, classId, spec]);
+    }
+    this.process.send(nodeId, [Kind.Demand, classId, wanted, grantsSeen, hard]);
+  }
+
+  private daemonAt(nodeId: NodeId): Set<number> {
+    let classes = this.daemons.get(nodeId);
+    if (classes !== undefined) return classes;
+    classes = new Set();
+    this.daemons.set(nodeId, classes);
+    this.process.send(nodeId, [Kind.Hello, { id: this.process.id, jobId: this.process.jobId }] as unknown as AnyMessage);
+    return classes;
+  }
+
+  spilled(classId: number, nodeId: NodeId, count: number, hard: boolean): void {
+    this.step({ kind: "spill", classId, nodeId, count, hard });
+  }
+
+  declined(classId: number, nodeId: NodeId, count: number): void {
+    this.step({ kind: "decline", classId, nodeId, count });
+  }
+
+  /** The connection to the daemon of another node broke; it is tried again after a while. */
+  daemonLost(nodeId: NodeId): void {
+    if (!this.daemons.delete(nodeId)) return;
+    const failures = this.failures.get(nodeId) ?? 0;
+    this.failures.set(nodeId, failures + 1);
+    this.process.after(Math.min(5_000, 100 * 2 ** Math.min(failures, 10)), () => this.nodeLost(nodeId, true));
+    this.nodeLost(nodeId, false);
+  }
+
+  nodeDied(nodeId: NodeId): void {
+    this.daemons.delete(nodeId);
+    this.nodeLost(nodeId, true);
+  }
+
+  private nodeLost(nodeId: NodeId, dead: boolean): void {
+    const key = nodeKeyOf(nodeId);
+    for (const workerId of [...this.leasesByWorker.keys()]) if (nodeKeyOf(workerId) === key) this.leasesByWorker.delete(workerId);
+    this.step({ kind: "nodeLost", nodeId, dead });
+    this.process.drain();
+  }
+
+  granted(classId: number, leaseId: LeaseId, workerId: WorkerId, from?: NodeId): void {
+    if (from !== undefined) this.failures.delete(from);
+    this.step({ kind: "granted", classId, leaseId, workerId, address: "", gpuIds: [], from });
+    const lease = leaseOf(this.submitter, leaseId, from ?? null);
     if (lease === undefined) return;
     let leases = this.leasesByWorker.get(workerId);
     if (leases === undefined) {
@@ -203,8 +266,8 @@ export class TaskClient {
     if (exit !== undefined) this.workerDied(workerId, exit);
   }
 
-  recalled(leaseId: LeaseId): void {
-    this.step({ kind: "recall", leaseId });
+  recalled(leaseId: LeaseId, from?: NodeId): void {
+    this.step({ kind: "recall", leaseId, from });
   }
 
   private forgetLease(lease: LeaseRecord): void {
@@ -225,14 +288,20 @@ export class TaskClient {
   peerGone(peer: string): void {
     if (!this.leasesByWorker.has(peer)) return;
     this.process.after(lostConnectionMs, () => {
-      if (this.leasesByWorker.has(peer)) this.process.send(daemonId, [Kind.Request, 0, "killWorker", peer]);
+      for (const lease of this.leasesByWorker.get(peer) ?? []) return this.killWorker(lease);
     });
   }
 
-  unschedulable(classId: number, reason: string): void {
+  private killWorker(lease: LeaseRecord): void {
+    if (lease.from !== null) this.daemonAt(lease.from);
+    this.process.send(lease.from ?? this.process.node.id, [Kind.Request, 0, "killWorker", lease.workerId]);
+  }
+
+  unschedulable(classId: number, reason: string, from?: NodeId): void {
     const cls = this.submitter.classes.get(classId);
     if (cls === undefined) return;
-    cls.told = 0;
+    const asked = from === undefined ? cls : cls.remotes.find((remote) => remote.nodeId === from);
+    if (asked !== undefined) asked.told = 0;
     for (const task of cls.queue.drain())
       stepOwnership(this.process.ownership, { kind: "fail", task, error: encodeError(reason) });
   }
@@ -312,6 +381,6 @@ export class TaskClient {
     const lease = task.runner as LeaseRecord;
     if (this.process.connectedTo(lease.workerId))
       this.process.send(lease.workerId, [Kind.CancelTask, task.index, task.attempt, false]);
-    if (force) this.process.send(daemonId, [Kind.Request, 0, "killWorker", lease.workerId]);
+    if (force) this.killWorker(lease);
   }
 }

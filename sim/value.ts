@@ -34,9 +34,7 @@ export function decodeOrder(text: WireValue): Order {
   return { spec: { seed, depth }, inside };
 }
 
-export const segmentName = (owner: string, index: number, attempt: number): string => `${owner}.${index}.${attempt}`;
-
-/** The node's object store: names and their contents. Content is lost by a fault, or by `free`. */
+/** A node's object store: names and their contents. Content is lost by a fault, or by `free`. */
 export class SimStore {
   private readonly contents = new Map<string, string>();
 
@@ -61,6 +59,11 @@ export class SimStore {
 
   lose(name: string): void {
     this.contents.delete(name);
+  }
+
+  /** What processes of a dead node owned. */
+  nodeDied(nodeId: string): void {
+    for (const name of this.contents.keys()) if (name.startsWith(nodeId)) this.contents.delete(name);
   }
 
   ownerGone(owner: string): void {

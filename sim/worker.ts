@@ -2,12 +2,13 @@
 import type { ActorId, LeaseId } from "../src/base/ids.ts";
 import type { ObjectRecord } from "../src/core/object-record.ts";
 import { step } from "../src/core/ownership.ts";
+import { segmentName } from "../src/objects/segment-name.ts";
 import { Kind } from "../src/wire/index.ts";
 import type { FromDaemon, PeerMessage, WireArg, WireRef, WireReturn } from "../src/wire/messages.ts";
 import { Owner, Scope } from "./owner.ts";
 import { type Outcome, type Result, type TaskSpec, taskBody } from "./program.ts";
-import { check, daemonId } from "./simulation.ts";
-import { decodeOrder, encodeError, encodeValue, segmentName, thrownCode } from "./value.ts";
+import { check } from "./simulation.ts";
+import { decodeOrder, encodeError, encodeValue, thrownCode } from "./value.ts";
 
 /** A task that runs this long gives back what was queued behind it. */
 const handBackAfterMs = 5;
@@ -35,7 +36,7 @@ export class Worker extends Owner {
   private readonly lanes = new Map<LeaseId, Lane>();
   private readonly runs = new Map<string, Run>();
   private readonly held = new Map<string, ObjectRecord[]>();
-  private actorId: ActorId | null = null;
+  actorId: ActorId | null = null;
   private readonly calls: Run[] = [];
   private callsRunning = 0;
   private callsMax = 1;
@@ -64,7 +65,7 @@ export class Worker extends Owner {
         return this.becomeActor(message[1].actorId, message[2]);
       case Kind.TryExit:
         if (this.runs.size === 0 && this.ownership.owned.size === 0) this.exit();
-        else this.send(daemonId, [Kind.StayAlive]);
+        else this.tell([Kind.StayAlive]);
         return;
       case Kind.Exit:
         if (message[1] !== "out of scope") return this.exit();
@@ -123,7 +124,7 @@ export class Worker extends Owner {
 
   private laneWaits(lane: Lane, waits: boolean): void {
     lane.waits += waits ? 1 : -1;
-    this.send(daemonId, [waits ? Kind.Blocked : Kind.Unblocked, lane.id]);
+    this.tell([waits ? Kind.Blocked : Kind.Unblocked, lane.id]);
     if (waits) this.handBackQueue(lane);
   }
 
@@ -161,7 +162,7 @@ export class Worker extends Owner {
   ): void {
     if (args.length === 0) return then(done, null);
     const [arg, ...rest] = args;
-    const text = Array.isArray(arg) ? this.shared.store.read(arg[0]) : (arg as string);
+    const text = Array.isArray(arg) ? this.read(arg[0]) : (arg as string);
     if (text !== undefined) return this.decodeArgs(run, rest, [...done, this.decodeText(run.scope, text)], then);
     const [owner, index] = (arg as readonly [unknown, WireRef])[1];
     this.get(run.scope, [run.scope.hold(this.recordOf(owner, index))], ([outcome]) => {
@@ -174,7 +175,7 @@ export class Worker extends Owner {
     const durationMs = this.shared.world.now - run.startMs;
     if (outcome.kind === "value") {
       const { value, refs } = outcome.result;
-      this.reply(run, this.encodeResult(spec, value, refs, segmentName(run.owner, run.index, run.attempt)), refs, durationMs);
+      this.reply(run, this.encodeResult(spec, value, refs, segmentName(run.owner, run.index, run.attempt, this.id)), refs, durationMs);
     } else {
       const code = outcome.kind === "threw" ? thrownCode : outcome.code;
       const reason = code === "CANCELLED" ? "cancelled" : "threw";
@@ -220,7 +221,7 @@ export class Worker extends Owner {
     const { random } = this.shared.world;
     this.actorId = actorId;
     this.callsMax = random.chance(0.7) ? 1 : 3;
-    this.after(random.next() * 5, () => this.send(daemonId, [Kind.ActorReady, actorId, incarnation, null, ""]));
+    this.after(random.next() * 5, () => this.tell([Kind.ActorReady, actorId, incarnation, null, ""]));
   }
 
   private pumpCalls(): void {

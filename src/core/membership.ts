@@ -10,9 +10,15 @@ import { assert } from "../base/assert.ts";
 import { type NodeId, type NodeKey, nodeKeyOf } from "../base/ids.ts";
 import type { Resources } from "../wire/messages.ts";
 import type { ClusterNode, JoinInfo, PendingDemand } from "../wire/node-messages.ts";
+import { candidateOf, type NodeCandidate } from "./placement.ts";
 
 /** Dead nodes remembered for listings. About 1 KiB each; the oldest are forgotten. */
 export const deadNodesMax = 1_000;
+/**
+ * Entries of what is free that all nodes together are sent in a millisecond. Without it a thousand nodes that all change would be sent twenty million entries a
+ * second, at some 300 bytes each.
+ */
+const entriesPerMs = 200;
 
 export interface MemberRecord {
   readonly info: JoinInfo;
@@ -21,6 +27,8 @@ export interface MemberRecord {
   available: Resources;
   pending: readonly PendingDemand[];
   storeUsed: number;
+  /** As those who place work see it. Made anew when `available` changes. */
+  candidate: NodeCandidate;
   heardAtMs: number;
   /** A connection broke and somebody is looking whether anything still listens there. */
   probing: boolean;
@@ -115,6 +123,14 @@ export function nodeView(member: MemberRecord): ClusterNode {
   };
 }
 
+/** Nodes that may get work, with what was last said to be free on them. */
+export function candidates(state: MembershipState): NodeCandidate[] {
+  const found: NodeCandidate[] = [];
+  for (const member of state.members.values())
+    if (member.state === "ALIVE" && !member.info.driverOnly) found.push(member.candidate);
+  return found;
+}
+
 /** Checks the whole structure; for tests and simulation. */
 export function validate(state: MembershipState): void {
   for (const [nodeId, member] of state.members) {
@@ -171,6 +187,7 @@ function join(state: MembershipState, now: number, info: JoinInfo, isHead: boole
     available: info.available,
     pending: [],
     storeUsed: 0,
+    candidate: candidateOf(info),
     heardAtMs: now,
     probing: false,
     deathReason: null,
@@ -197,6 +214,7 @@ function heartbeat(
   member.storeUsed = event.storeUsed;
   if (sameResources(member.available, event.available)) return;
   member.available = event.available;
+  member.candidate = candidateOf({ ...member.info, available: event.available });
   changed(state, member, false);
 }
 
@@ -238,7 +256,7 @@ function announceIfDue(state: MembershipState, now: number): void {
     nodes.push(nodeView(member));
   }
   state.announceWanted = false;
-  state.announceAtMs = now + state.announceMs;
+  state.announceAtMs = now + Math.max(state.announceMs, (nodes.length * state.members.size) / entriesPerMs);
   state.effects.push({ kind: "announce", nodes });
 }
 

@@ -1,15 +1,7 @@
 /** The head's record of placement groups: their names, who waits for them, whose they are. Where the bundles lie is group-placing.ts's business. */
 import type { JobId, PlacementGroupId } from "../../base/ids.ts";
-import type { GroupStrategy, GroupView, Resources } from "../../wire/messages.ts";
-
-export interface GroupSpec {
-  readonly groupId: PlacementGroupId;
-  readonly bundles: readonly Resources[];
-  readonly strategy: GroupStrategy;
-  readonly name: string | null;
-  readonly detached: boolean;
-  readonly jobId: JobId;
-}
+import type { GroupSpec } from "../../core/group-placement.ts";
+import type { GroupView } from "../../wire/messages.ts";
 
 /** Removed groups remembered, so that a late `wait` or a task aimed at one gets an answer. */
 const removedGroupsMax = 10_000;

@@ -1,6 +1,7 @@
 /** The cluster's nodes as the head sees them: runs the membership machine, and keeps for each living node how to direct it. */
 import type { NodeId } from "../../base/ids.ts";
 import {
+  candidates,
   createMembership,
   type MemberRecord,
   type MembershipEffect,
@@ -10,7 +11,6 @@ import {
   step,
 } from "../../core/membership.ts";
 import type { NodeCandidate } from "../../core/placement.ts";
-import { toUnits } from "../../core/resources.ts";
 import type { Resources } from "../../wire/messages.ts";
 import type { ClusterNode, JoinInfo, PendingDemand } from "../../wire/node-messages.ts";
 import type { HeadNode } from "./head-node.ts";
@@ -23,11 +23,6 @@ export interface MembersHandlers {
   probe(host: string, port: number): Promise<boolean>;
   dead(nodeId: NodeId, reason: string): void;
   announced(nodes: readonly ClusterNode[]): void;
-}
-
-/** A node that may get work. */
-export interface Candidate extends NodeCandidate {
-  readonly node: HeadNode;
 }
 
 export class Members {
@@ -95,20 +90,13 @@ export class Members {
   }
 
   /** Nodes that may get work, with what is free on them now. */
-  candidates(): Candidate[] {
-    const candidates: Candidate[] = [];
-    for (const member of this.machine.members.values()) {
-      const node = this.nodes.get(member.info.nodeId);
-      if (member.state !== "ALIVE" || member.info.driverOnly || node === undefined) continue;
-      candidates.push({
-        node,
-        nodeId: member.info.nodeId,
-        labels: member.info.labels,
-        total: unitsOf(member.info.resources),
-        available: unitsOf(member.available),
-      });
-    }
-    return candidates;
+  candidates(): NodeCandidate[] {
+    return candidates(this.machine).filter(({ nodeId }) => this.nodes.has(nodeId));
+  }
+
+  /** Of all living nodes. */
+  ids(): ReadonlySet<NodeId> {
+    return new Set(this.nodes.keys());
   }
 
   close(): void {
@@ -153,8 +141,4 @@ export class Members {
     this.timer = setTimeout(() => this.dispatch({ kind: "tick" }), Math.max(1, Math.ceil(wake - performance.now())));
     this.timer.unref();
   }
-}
-
-function unitsOf(resources: Resources): Map<string, number> {
-  return new Map(Object.entries(resources).map(([name, amount]) => [name, toUnits(name, amount)]));
 }

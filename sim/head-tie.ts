@@ -1,0 +1,129 @@
+/** A simulated node's tie to the head: what runtime/daemon/head-watch does, and requests that are passed on. */
+import type { NodeId } from "../src/base/ids.ts";
+import { type ClusterNode, NodeKind, type NodeMessage } from "../src/wire/node-messages.ts";
+import type { Daemon } from "./daemon.ts";
+import { type Caller, joinInfoOf } from "./head.ts";
+import { heartbeatMs, nodeTimeoutMs } from "./simulation.ts";
+
+const joinRetryMs = 250;
+const joinAnswerMs = 2_000;
+const newsMs = 20;
+
+type Answer = (ok: boolean, value: unknown) => void;
+
+export class HeadTie {
+  private readonly daemon: Daemon;
+  private readonly requests = new Map<number, Answer>();
+  private nextRequest = 1;
+  private sequence = 0;
+  private heardAtMs = 0;
+  joined = false;
+  private joining = false;
+  private beating = false;
+  private newsPlanned = false;
+  private lastNews = "";
+
+  constructor(daemon: Daemon) {
+    this.daemon = daemon;
+  }
+
+  private get head(): NodeId {
+    return this.daemon.shared.headId;
+  }
+
+  private get now(): number {
+    return this.daemon.shared.world.now;
+  }
+
+  /** Asks to be a member until it is answered, or the head has been silent too long. */
+  join(): void {
+    if (this.joining) return;
+    this.joining = true;
+    if (!this.joined) this.heardAtMs = this.now;
+    this.tryJoin();
+  }
+
+  private tryJoin(): void {
+    let answered = false;
+    const again = (): void => {
+      if (answered) return;
+      answered = true;
+      if (this.now - this.heardAtMs >= nodeTimeoutMs) return this.daemon.end("the head is out of reach");
+      this.daemon.after(joinRetryMs, () => this.tryJoin());
+    };
+    this.request("join", joinInfoOf(this.daemon), (ok, value) => {
+      if (answered) return;
+      if (!ok && value === "lost") return again();
+      answered = true;
+      if (!ok) return this.daemon.end(`refused: ${value}`);
+      this.joining = false;
+      this.joined = true;
+      this.heardAtMs = this.now;
+      this.daemon.obey([NodeKind.Nodes, value as ClusterNode[]]);
+      this.sendHeartbeat();
+      if (!this.beating) this.beat();
+    });
+    this.daemon.after(joinAnswerMs, again);
+  }
+
+  private beat(): void {
+    this.beating = true;
+    this.daemon.after(heartbeatMs, () => {
+      this.beat();
+      if (this.joining) return;
+      this.sendHeartbeat();
+      if (this.now - this.heardAtMs >= nodeTimeoutMs) this.daemon.end("nothing was heard from the head");
+    });
+  }
+
+  disconnected(peer: NodeId): void {
+    if (peer !== this.head) return;
+    const lost = [...this.requests.values()];
+    this.requests.clear();
+    for (const answer of lost) answer(false, "lost");
+    if (this.joined) this.join();
+  }
+
+  // -------------------------------------------------------------- messages
+
+  /** True when it was an answer. */
+  receive(from: NodeId, message: NodeMessage): boolean {
+    if (from === this.head) this.heardAtMs = this.now;
+    if (message[0] !== NodeKind.Response) return false;
+    const answer = this.requests.get(message[1]);
+    this.requests.delete(message[1]);
+    answer?.(message[2], message[3]);
+    return true;
+  }
+
+  send(message: NodeMessage): void {
+    this.daemon.sendNode(this.head, message);
+  }
+
+  ask(method: string, params: unknown, caller: Caller, answer: Answer): void {
+    this.request(method, [params, caller], answer);
+  }
+
+  private request(method: string, params: unknown, answer: Answer): void {
+    const id = this.nextRequest++;
+    this.requests.set(id, answer);
+    this.send([NodeKind.Request, id, method, params]);
+  }
+
+  /** Something was granted or given back here: the head is told soon, if it changed what is free. */
+  resourcesChanged(): void {
+    if (this.newsPlanned) return;
+    this.newsPlanned = true;
+    this.daemon.after(newsMs, () => {
+      this.newsPlanned = false;
+      const news = JSON.stringify(this.daemon.free());
+      if (news === this.lastNews || !this.joined) return;
+      this.lastNews = news;
+      this.sendHeartbeat();
+    });
+  }
+
+  private sendHeartbeat(): void {
+    this.send([NodeKind.Heartbeat, ++this.sequence, this.daemon.free(), [], 0]);
+  }
+}
