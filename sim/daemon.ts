@@ -1,6 +1,14 @@
 /** A simulated node daemon: the real scheduler, and what runtime/daemon does around it. The head, if this is its node, and the tie to it are parts of their own. */
-import { type ActorId, type JobId, type LeaseId, type NodeId, nodeKeyOf, type PlacementGroupId, type WorkerId } from "../src/base/ids.ts";
-import { type NodeCandidate, candidateOf } from "../src/core/placement.ts";
+import {
+  type ActorId,
+  type JobId,
+  type LeaseId,
+  type NodeId,
+  nodeKeyOf,
+  type PlacementGroupId,
+  type WorkerId,
+} from "../src/base/ids.ts";
+import { candidateOf, type NodeCandidate } from "../src/core/placement.ts";
 import {
   availableResources,
   createScheduler,
@@ -67,6 +75,7 @@ export class Daemon implements SimProcess {
   /** Chance that a process start fails. */
   startFailures = 0;
   private readonly jobs = new Set<JobId>();
+  private readonly endedJobs = new Set<JobId>();
   readonly actorsHere = new Map<ActorId, { spec: ActorSpec; incarnation: number; workerId: WorkerId; alive: boolean }>();
   private readonly attempts = new Map<PlacementGroupId, number>();
   private readonly pulls = new Map<string, ((here: boolean) => void)[]>();
@@ -150,12 +159,13 @@ export class Daemon implements SimProcess {
   }
 
   private learnJob(jobId: JobId, prestart = 0): void {
-    if (this.jobs.has(jobId)) return;
+    if (this.jobs.has(jobId) || this.endedJobs.has(jobId)) return;
     this.jobs.add(jobId);
     this.dispatch({ kind: "jobStarted", jobId, prestart });
   }
 
   jobEnded(jobId: JobId): void {
+    this.endedJobs.add(jobId);
     if (this.jobs.delete(jobId)) this.dispatch({ kind: "jobEnded", jobId });
   }
 
@@ -366,7 +376,7 @@ export class Daemon implements SimProcess {
       }
       case NodeKind.RemoveBundles: {
         const [, groupId, indexes = null] = message;
-        if (this.shared.bug === "keep half a group" && indexes !== null) return;
+        if (this.shared.bug === "keep half a group" && this.head === null) return;
         if (indexes === null) this.attempts.delete(groupId);
         return this.dispatch(indexes === null ? { kind: "removeGroup", groupId } : { kind: "removeBundles", groupId, indexes });
       }
@@ -443,7 +453,7 @@ export class Daemon implements SimProcess {
       if (nodeKeyOf(id) !== nodeKeyOf(nodeId) || !this.remotes.delete(id)) continue;
       if (this.shared.bug !== "forget owners of dead nodes") this.forgetOwner(id);
     }
-    if (this.shared.bug !== "announce no deaths") this.broadcast([Kind.NodeDied, nodeId, "it is dead"] as unknown as AnyMessage);
+    this.broadcast([Kind.NodeDied, nodeId, "it is dead"] as unknown as AnyMessage);
     this.store.nodeDied(nodeId);
   }
 
@@ -508,7 +518,13 @@ export class Daemon implements SimProcess {
         if (this.shared.bug !== "lose recalls") this.send(effect.ownerId, [Kind.Recall, effect.leaseId]);
         return;
       case "spill":
-        return this.send(effect.ownerId, [Kind.Spill, effect.classId, effect.nodeId, effect.count, effect.hard] as unknown as AnyMessage);
+        return this.send(effect.ownerId, [
+          Kind.Spill,
+          effect.classId,
+          effect.nodeId,
+          effect.count,
+          effect.hard,
+        ] as unknown as AnyMessage);
       case "decline":
         return this.send(effect.ownerId, [Kind.Decline, effect.classId, effect.count] as unknown as AnyMessage);
       case "unschedulable":

@@ -13,6 +13,8 @@ import { encodeOrder } from "./value.ts";
 
 /** Nothing keeps a group from its place for so long but a fault. */
 const groupWaitMs = 60_000;
+/** With a group end the workers that are leased in it, idle ones too, and with them what they own. */
+const idleLeasesMs = 1_000;
 /** What runs in a group is over by then, or a fault has taken its bundles. */
 const groupMsMax = 40_000;
 
@@ -43,7 +45,7 @@ export class Driver extends Owner {
       const refs = [...kept];
       const count = 1 + random.int(8);
       for (let i = 0; i < count; i++) refs.push(this.submitOne(random, refs));
-      if (random.chance(0.3)) refs.push(...(yield* this.useGroup(random)));
+      if (random.chance(0.4)) refs.push(...(yield* this.useGroup(random)));
       const handle = random.chance(0.4)
         ? this.actors.create(this.scope, {
             maxRestarts: random.pick([0, 1, -1]),
@@ -119,7 +121,7 @@ export class Driver extends Owner {
       const task = this.tasks.submit({ CPU: 1 }, 3, [encodeOrder({ spec: order, inside: [] })], null, where);
       const record = this.expect(this.scope.adopt(task), () => pure.submit(order, [], []));
       const through = (): void => {
-        if (--left === 0) this.after(random.next() * 50, remove);
+        if (--left === 0) this.after(idleLeasesMs + random.next() * 50, remove);
       };
       if (isSettled(record)) through();
       else this.addWaiter(record, through);

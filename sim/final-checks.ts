@@ -63,7 +63,10 @@ function checkGroups(shared: Shared): void {
       const group = groups.get(groupId);
       check(group !== undefined, () => `node ${daemon.id} keeps bundles of group ${groupId}, which is gone`);
       for (const index of source.indexes)
-        check(group?.nodes[index] === daemon.nodeId, () => `node ${daemon.id} keeps bundle ${index} of group ${groupId}, which is elsewhere`);
+        check(
+          group?.nodes[index] === daemon.nodeId,
+          () => `node ${daemon.id} keeps bundle ${index} of group ${groupId}, which is elsewhere`,
+        );
     }
   for (const [groupId, group] of groups)
     for (const [index, nodeId] of group.nodes.entries()) {

@@ -35,6 +35,10 @@ export class HeadTie {
     return this.daemon.shared.world.now;
   }
 
+  private get isSilent(): boolean {
+    return this.now - this.heardAtMs >= nodeTimeoutMs;
+  }
+
   /** Asks to be a member until it is answered, or the head has been silent too long. */
   join(): void {
     if (this.joining) return;
@@ -48,7 +52,7 @@ export class HeadTie {
     const again = (): void => {
       if (answered) return;
       answered = true;
-      if (this.now - this.heardAtMs >= nodeTimeoutMs) return this.daemon.end("the head is out of reach");
+      if (this.isSilent) return this.daemon.end("the head is out of reach");
       this.daemon.after(joinRetryMs, () => this.tryJoin());
     };
     this.request("join", joinInfoOf(this.daemon), (ok, value) => {
@@ -72,7 +76,7 @@ export class HeadTie {
       this.beat();
       if (this.joining) return;
       this.sendHeartbeat();
-      if (this.now - this.heardAtMs >= nodeTimeoutMs) this.daemon.end("nothing was heard from the head");
+      if (this.isSilent) this.daemon.end("nothing was heard from the head");
     });
   }
 

@@ -198,7 +198,7 @@ export class SimHead {
       if (nodeKeyOf(ownerId) === key) this.tellRegistry({ kind: "ownerGone", ownerId });
     for (const [jobId, home] of this.jobs) if (home === nodeId) this.jobEnded(jobId);
     this.tellPlacement({ kind: "nodeGone", nodeId });
-    if (this.daemon.shared.bug !== "forget to ask again after node death") this.tellGroups({ kind: "nodeGone", nodeId });
+    this.tellGroups({ kind: "nodeGone", nodeId });
   }
 
   // -------------------------------------------------------------- jobs
@@ -381,11 +381,7 @@ export class SimHead {
   private carryOutPlacement(effect: placement.ActorPlacementEffect): void {
     switch (effect.kind) {
       case "send":
-        this.send(effect.nodeId, [NodeKind.PlaceActor, effect.spec, null]);
-        if (this.daemon.shared.bug === "place actors twice")
-          for (const other of this.living)
-            if (other !== effect.nodeId) return this.send(other, [NodeKind.PlaceActor, effect.spec, null]);
-        return;
+        return this.send(effect.nodeId, [NodeKind.PlaceActor, effect.spec, null]);
       case "unsend":
         return this.send(effect.nodeId, [NodeKind.UnplaceActor, effect.actorId]);
       case "unplaceable": {
@@ -401,6 +397,7 @@ export class SimHead {
         const { spec, attempt, indexes, queue, nodeId } = effect;
         const { groupId, jobId, strategy } = spec;
         const bundles = indexes.map((index) => ({ index, resources: spec.bundles[index] }));
+        if (this.daemon.shared.faulty) this.daemon.shared.onReserve(nodeId);
         if (nodeId === this.daemon.nodeId) return this.daemon.reserve(groupId, attempt, jobId, bundles, strategy, queue);
         return this.send(nodeId, [NodeKind.ReserveBundles, groupId, attempt, jobId, bundles, strategy]);
       }

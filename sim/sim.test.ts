@@ -5,7 +5,16 @@ import type { Bug } from "./simulation.ts";
 
 const seeds = Number(process.env.SHOAL_SIM_SEEDS ?? 1000);
 const chunk = 100;
-const bugs: readonly Bug[] = ["free twice", "lend nothing", "forget borrowers", "share busy workers", "start calls out of order"];
+const bugs: readonly Bug[] = [
+  "free twice",
+  "lend nothing",
+  "forget borrowers",
+  "share busy workers",
+  "start calls out of order",
+  "forget what was spilled",
+  "keep half a group",
+  "forget owners of dead nodes",
+];
 
 describe("Simulation", () => {
   for (let from = 1; from <= seeds; from += chunk) {

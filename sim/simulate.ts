@@ -60,7 +60,8 @@ export class Run {
     const network = new Network(this.world, random.pick([0.2, 2, 30]));
     const faulty = random.chance(0.6);
     const nodes = new Map<NodeId, Daemon>();
-    this.shared = { world: this.world, network, nodes, headId: nodeIdOf(1), bug, faulty, cpus, large: false, newId };
+    const onReserve = (nodeId: NodeId): void => this.reserving(nodeId);
+    this.shared = { world: this.world, network, nodes, headId: nodeIdOf(1), bug, faulty, cpus, large: false, newId, onReserve };
     const count = random.pick([1, 1, 2, 3, 4, 6]);
     this.world.log("run", `of seed ${seed}: ${count} nodes, ${cpus} CPUs, ${faulty ? "with" : "without"} faults`);
     for (let number = 1; number <= count; number++) this.addNode(number, number === 1 ? cpus : random.pick([1, 2, 3]));
@@ -162,10 +163,20 @@ export class Run {
     if (kind === 0) return daemon.end("killed");
     network.separate(daemon.id, ++this.parts);
     if (kind === 1) return daemon.end("its machine is lost"); // nobody hears of it
-    this.world.after(random.next() * 14_000, () => {
+    const apartMs = random.chance(0.5) ? random.next() * 9_000 : 10_000 + random.next() * 10_000;
+    this.world.after(apartMs, () => {
       network.separate(daemon.id, 0);
       network.flow();
     });
+  }
+
+  /** Between the two phases of a group. */
+  private reserving(nodeId: NodeId): void {
+    const { random } = this.world;
+    const daemon = this.shared.nodes.get(nodeId) as Daemon;
+    if (daemon === this.head || !random.chance(0.1)) return;
+    this.faults++;
+    daemon.after(random.next(), () => daemon.end("dies while it reserves"));
   }
 
   private loseSegment(daemon: Daemon): void {
@@ -180,7 +191,9 @@ export class Run {
   private cutConnection(): void {
     const pairs = this.shared.network
       .pairs()
-      .filter(([a, b]) => a !== b && !(isDaemon(a) && isDaemon(b)) && !((isDaemon(a) || isDaemon(b)) && nodeKeyOf(a) === nodeKeyOf(b)));
+      .filter(
+        ([a, b]) => a !== b && !(isDaemon(a) && isDaemon(b)) && !((isDaemon(a) || isDaemon(b)) && nodeKeyOf(a) === nodeKeyOf(b)),
+      );
     if (pairs.length > 0) this.shared.network.cut(...this.world.random.pick(pairs));
   }
 

@@ -13,11 +13,9 @@ export type Bug =
   | "forget borrowers"
   | "share busy workers"
   | "start calls out of order"
-  | "forget to ask again after node death"
-  | "place actors twice"
+  | "forget what was spilled"
   | "keep half a group"
-  | "forget owners of dead nodes"
-  | "announce no deaths";
+  | "forget owners of dead nodes";
 
 export interface Shared {
   readonly world: World;
@@ -33,6 +31,8 @@ export interface Shared {
   /** Thousands of nodes: whole structures are checked now and then, not after every step. */
   readonly large: boolean;
   newId(prefix: string): string;
+  /** The head asks the node to reserve bundles: a good moment for it to die. */
+  onReserve(nodeId: NodeId): void;
 }
 
 /** A property does not hold. */

@@ -16,7 +16,16 @@ import {
 import { isRecord, type LocalDefinition, type TaskArg, type TaskRecord } from "../src/core/task-record.ts";
 import { segmentName } from "../src/objects/segment-name.ts";
 import { Kind } from "../src/wire/index.ts";
-import type { AnyMessage, PeerMessage, ProcessExit, Resources, SchedulingSpec, WireArg, WireRef, WireReturn } from "../src/wire/messages.ts";
+import type {
+  AnyMessage,
+  PeerMessage,
+  ProcessExit,
+  Resources,
+  SchedulingSpec,
+  WireArg,
+  WireRef,
+  WireReturn,
+} from "../src/wire/messages.ts";
 import type { Owner } from "./owner.ts";
 import { encodeError } from "./value.ts";
 import type { Timer } from "./world.ts";
@@ -245,6 +254,7 @@ export class TaskClient {
   }
 
   private nodeLost(nodeId: NodeId, dead: boolean): void {
+    if (this.process.shared.bug === "forget what was spilled") return;
     const key = nodeKeyOf(nodeId);
     for (const workerId of [...this.leasesByWorker.keys()]) if (nodeKeyOf(workerId) === key) this.leasesByWorker.delete(workerId);
     this.step({ kind: "nodeLost", nodeId, dead });

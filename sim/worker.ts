@@ -175,7 +175,12 @@ export class Worker extends Owner {
     const durationMs = this.shared.world.now - run.startMs;
     if (outcome.kind === "value") {
       const { value, refs } = outcome.result;
-      this.reply(run, this.encodeResult(spec, value, refs, segmentName(run.owner, run.index, run.attempt, this.id)), refs, durationMs);
+      this.reply(
+        run,
+        this.encodeResult(spec, value, refs, segmentName(run.owner, run.index, run.attempt, this.id)),
+        refs,
+        durationMs,
+      );
     } else {
       const code = outcome.kind === "threw" ? thrownCode : outcome.code;
       const reason = code === "CANCELLED" ? "cancelled" : "threw";

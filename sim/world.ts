@@ -27,7 +27,11 @@ export class World {
   private events = 0;
   private hash = 0x811c9dc5;
 
-  constructor(seed: number, keepLog: boolean) {
+  private readonly eventsMax: number;
+
+  /** `most`: events a run may have. */
+  constructor(seed: number, keepLog: boolean, most = eventsMax) {
+    this.eventsMax = most;
     this.random = new Random(seed);
     this.lines = keepLog ? [] : null;
   }
@@ -69,7 +73,7 @@ export class World {
       this.pop();
       if (next.run === null) continue;
       this.now = next.atMs;
-      if (++this.events > eventsMax) throw new Error(`The run does not come to an end: ${eventsMax} events`);
+      if (++this.events > this.eventsMax) throw new Error(`The run does not come to an end: ${this.eventsMax} events`);
       next.run();
     }
     return true;

@@ -214,6 +214,13 @@ export function dissolveGroup(state: SchedulerState, group: GroupRecord): void {
   state.effects.push({ kind: "groupRemoved", groupId: group.groupId, actorIds });
 }
 
+/** The group does not wait for its bundles here any more: the node is not alone, and the head asks anew. It waits whole, so all of it goes. */
+export function stopGroupWaiting(state: SchedulerState, group: GroupRecord): void {
+  state.infeasible.delete(group);
+  dequeue(state, group);
+  group.phase = "waiting";
+}
+
 /** A reservation is undone: the bundles go back, with the record when they were its last. Nothing waits in the group meanwhile. */
 export function dropBundles(state: SchedulerState, group: GroupRecord, indexes: ReadonlySet<number>): void {
   dissolveBundles(state, group, indexes);

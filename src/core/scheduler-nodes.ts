@@ -14,6 +14,7 @@ import type { SchedulerEvent } from "./scheduler-events.ts";
 import {
   type ClassRecord,
   type GroupPlaces,
+  never,
   nextRandom,
   nodePool,
   type OtherNode,
@@ -39,14 +40,17 @@ export function nodesChanged(state: SchedulerState, event: SchedulerEvent & { ki
     alive.add(node.nodeId);
     const known = state.others.get(node.nodeId);
     if (known?.version === node.version) continue;
+    if (known !== undefined) state.sentTo.delete(known);
     changed ||= known === undefined || known.draining !== draining || !sameTotals(known, node);
     const available = new Map(node.available);
     if (!available.has(zeroCpuSlot)) available.set(zeroCpuSlot, slotsOf(node) * unitsPerWhole);
     const { nodeId, labels, total, version } = node;
-    state.others.set(nodeId, { nodeId, labels, total, available, version, draining });
+    const said = new Map(available);
+    state.others.set(nodeId, { nodeId, labels, total, available, said, forgetAtMs: never, version, draining });
   }
-  for (const nodeId of state.others.keys()) {
+  for (const [nodeId, other] of state.others) {
     if (alive.has(nodeId)) continue;
+    state.sentTo.delete(other);
     state.others.delete(nodeId);
     changed = true;
   }
@@ -119,6 +123,22 @@ function takeOff(state: SchedulerState, cls: ClassRecord, nodeId: NodeId, count:
   const available = state.others.get(nodeId)?.available;
   if (available === undefined || cls.spec.strategy.kind === "group") return; // bundles were taken off when they were reserved
   for (let i = 0; i < names.length; i++) available.set(names[i], (available.get(names[i]) ?? 0) - count * units[i]);
+  state.sentTo.add(state.others.get(nodeId) as OtherNode);
+}
+
+/** Milliseconds after which a node without news is taken to have what it last said: it may have declined what was sent, and so has nothing new to say. */
+const forgetSentMs = 2_000;
+
+/** Notes when what was sent was sent, and forgets what was sent long ago. */
+export function forgetSent(state: SchedulerState, now: number): void {
+  for (const other of state.sentTo) {
+    if (other.forgetAtMs === never) other.forgetAtMs = now + forgetSentMs;
+    if (now < other.forgetAtMs) continue;
+    state.sentTo.delete(other);
+    other.forgetAtMs = never;
+    other.available = new Map(other.said);
+    if (state.others.get(other.nodeId) === other) state.lookElsewhere = true;
+  }
 }
 
 function tellSpill(state: SchedulerState, cls: ClassRecord, nodeId: NodeId, count: number, hard: boolean): void {

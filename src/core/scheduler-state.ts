@@ -277,7 +277,11 @@ export interface OtherNode {
   readonly labels: Readonly<Record<string, string>>;
   readonly total: ReadonlyMap<string, number>;
   /** As last heard of, less what was sent there since. */
-  readonly available: Map<string, number>;
+  available: Map<string, number>;
+  /** As last heard of. */
+  readonly said: ReadonlyMap<string, number>;
+  /** When what was sent is forgotten: a node that declined it all has no news to tell. `never` when nothing was. */
+  forgetAtMs: number;
   readonly version: number;
   readonly draining: boolean;
 }
@@ -320,6 +324,8 @@ export interface SchedulerState {
   readonly places: Map<PlacementGroupId, GroupPlaces>;
   /** The other nodes of the cluster. */
   readonly others: Map<NodeId, OtherNode>;
+  /** Those of them whose `available` is less than they said. Added by a spill, removed after a while; one that has had news since means nothing. */
+  readonly sentTo: Set<OtherNode>;
   /** This node is about to leave: it takes nothing new. */
   draining: boolean;
   /** Something changed that lets claims that wait here go to other nodes. False between steps. */
@@ -381,6 +387,7 @@ export function createScheduler(options: SchedulerOptions): SchedulerState {
     removedEarlier: new Set(),
     places: new Map(),
     others: new Map(),
+    sentTo: new Set(),
     draining: false,
     lookElsewhere: false,
     looking: new Set(),

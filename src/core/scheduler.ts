@@ -15,8 +15,8 @@ import { actorBlocked, actorGone, actorReady, placeActor } from "./scheduler-act
 import { resourcesFreed, waitingClaims, wants } from "./scheduler-claims.ts";
 import { dispatch } from "./scheduler-dispatch.ts";
 import type { SchedulerEffect, SchedulerEvent } from "./scheduler-events.ts";
-import { createGroup, dissolveGroup, dropBundles, removeGroup, wasRemoved } from "./scheduler-groups.ts";
-import { declineRest, nodesChanged, placesOf, spillWaiting } from "./scheduler-nodes.ts";
+import { createGroup, dissolveGroup, dropBundles, removeGroup, stopGroupWaiting, wasRemoved } from "./scheduler-groups.ts";
+import { declineRest, forgetSent, nodesChanged, placesOf, spillWaiting } from "./scheduler-nodes.ts";
 import { noticeWaiting } from "./scheduler-notices.ts";
 import { considerRecall } from "./scheduler-recall.ts";
 import {
@@ -81,6 +81,7 @@ export function nextWakeMs(state: SchedulerState): number | null {
   let wakeMs = Math.min(state.trimAtMs, state.startAtMs, state.noticeAtMs);
   for (const source of state.watched) wakeMs = Math.min(wakeMs, source.wakeMs);
   for (const atMs of state.groupless.values()) wakeMs = Math.min(wakeMs, atMs);
+  for (const other of state.sentTo) wakeMs = Math.min(wakeMs, other.forgetAtMs);
   return wakeMs === never ? null : wakeMs;
 }
 
@@ -142,6 +143,7 @@ function settle(state: SchedulerState, now: number): void {
   if (state.groupless.size > 0) expireGroupless(state, now);
   for (const source of state.watched) if (now >= source.wakeMs) touch(state, source, false);
   trimIdle(state, now);
+  if (state.sentTo.size > 0) forgetSent(state, now);
   do {
     while (state.dirtySources.length > 0) {
       const sources = state.dirtySources;
@@ -151,6 +153,7 @@ function settle(state: SchedulerState, now: number): void {
     if (state.declining.size > 0) declineUnmet(state);
     if (state.lookElsewhere || state.looking.size > 0) spillWaiting(state);
   } while (state.dirtySources.length > 0);
+  if (state.sentTo.size > 0) forgetSent(state, now);
   for (const pool of state.dirtyPools) {
     servePool(state, pool, now);
     pool.dirty = false;
@@ -352,7 +355,8 @@ function claimsIn(source: Source): Set<ClassRecord | ActorRecord> {
 
 function bundlesGone(state: SchedulerState, groupId: PlacementGroupId, indexes: readonly number[], now: number): void {
   const group = state.groups.get(groupId);
-  if (group === undefined || group.phase !== "created") return;
+  if (group === undefined) return;
+  if (group.phase !== "created") stopGroupWaiting(state, group);
   const claims = claimsIn(group.source);
   for (const claim of claims) {
     withdraw(state, claim);

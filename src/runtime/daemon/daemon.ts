@@ -61,6 +61,8 @@ export class Daemon {
   readonly clients = new Map<WorkerId, Client>();
   /** Jobs that have, or may have, something on this node. */
   private readonly jobs = new Map<JobId, JobInfo>();
+  /** So that the late word of a process of an ended job does not begin it anew. Added when the head says so; the oldest go. */
+  private readonly endedJobs = new Set<JobId>();
   readonly jobEnvs = new JobEnvs();
   readonly leases = new LeaseBook();
   readonly logs = new LogHub();
@@ -361,7 +363,7 @@ export class Daemon {
   /** A job whose tasks or actors come to this node. */
   learnJob(info: JobInfo, prestart = 0): void {
     const { jobId, runtimeEnv, driverNode } = info;
-    if (this.jobs.has(jobId)) return;
+    if (this.jobs.has(jobId) || this.endedJobs.has(jobId)) return;
     this.jobs.set(jobId, info);
     this.jobEnvs.set(jobId, runtimeEnv);
     if (driverNode !== this.nodeId) this.logs.setRemote(jobId, (lines) => this.cluster?.log(jobId, driverNode, lines));
@@ -374,6 +376,11 @@ export class Daemon {
 
   /** Its driver is gone, wherever that was. */
   jobEnded(jobId: JobId): void {
+    this.endedJobs.add(jobId);
+    for (const oldest of this.endedJobs) {
+      if (this.endedJobs.size <= endedJobsMax) break;
+      this.endedJobs.delete(oldest);
+    }
     if (!this.jobs.delete(jobId)) return;
     this.logs.endJob(jobId);
     this.scheduling.dispatch({ kind: "jobEnded", jobId });
@@ -715,6 +722,9 @@ export class Daemon {
       if (client.role === "driver" && (jobId === null || client.jobId === jobId)) client.link.send([Kind.Warning, text]);
   }
 }
+
+/** A late word comes within seconds of the end of its job. */
+const endedJobsMax = 1_000;
 
 /** Requests that daemons answer each other. */
 const nodeMethods: ReadonlySet<string> = new Set([

@@ -1,0 +1,159 @@
+/**
+ * A cluster of a thousand nodes in one process: many actors placed at once, called, some nodes lost, the actors there started again elsewhere and called again.
+ * The machines are those of every run; of whole structures only now and then a step is checked.
+ */
+import type { JobId, NodeId } from "../src/base/ids.ts";
+import { NodeKind } from "../src/wire/node-messages.ts";
+import type { Handle } from "./actor-callers.ts";
+import { Daemon } from "./daemon.ts";
+import { checkActorsOnce, checkAllEnded, checkViews } from "./final-checks.ts";
+import { Network } from "./network.ts";
+import { Owner, Scope } from "./owner.ts";
+import { nodeIdOf } from "./simulate.ts";
+import { check, type Shared } from "./simulation.ts";
+import { World } from "./world.ts";
+
+export interface ScaleOptions {
+  readonly seed: number;
+  readonly nodes: number;
+  readonly actors: number;
+  readonly keepLog?: boolean;
+}
+
+export interface ScaleReport {
+  readonly fingerprint: string;
+  readonly lines: readonly string[] | null;
+  /** Until every actor had answered, and until all had again after nodes were lost. */
+  readonly firstMs: number;
+  readonly againMs: number;
+  readonly lostNodes: number;
+  readonly restarts: number;
+}
+
+const joinMs = 2_000;
+const limitMs = 300_000;
+const settleMs = 30_000;
+/** Share of the nodes that are lost. */
+const lostShare = 0.01;
+const events = 20_000_000;
+
+class Caller extends Owner {
+  readonly handles: Handle[] = [];
+  readonly scope = new Scope(this);
+  answered = 0;
+
+  createActors(count: number): void {
+    for (let i = 0; i < count; i++)
+      this.handles.push(this.actors.create(this.scope, { maxRestarts: -1, lifetime: { CPU: 0.5 } }));
+  }
+
+  /** A call that may be repeated; it must be answered whatever becomes of the actor's node. */
+  callAll(): void {
+    this.answered = 0;
+    const calls = new Scope(this);
+    for (const handle of this.handles) {
+      const result = this.actors.call(calls, handle, -1, null);
+      this.get(calls, [result], ([outcome]) => {
+        check(outcome.kind === "value", () => `${this.id} gets ${JSON.stringify(outcome)} from actor ${handle.actorId}`);
+        if (++this.answered === this.handles.length) calls.release();
+      });
+    }
+  }
+
+  dropAll(): void {
+    this.scope.release();
+  }
+}
+
+export function simulateScale({ seed, nodes: count, actors, keepLog = false }: ScaleOptions): ScaleReport {
+  const world = new World(seed, keepLog, events);
+  const { random } = world;
+  const nodes = new Map<NodeId, Daemon>();
+  let serial = 0;
+  const shared: Shared = {
+    world,
+    network: new Network(world, 2),
+    nodes,
+    headId: nodeIdOf(1),
+    bug: "none",
+    faulty: true,
+    cpus: 16,
+    large: true,
+    newId: (prefix) => `${prefix}${++serial}`,
+    onReserve: () => {},
+  };
+  for (let number = 1; number <= count; number++) addNode(shared, number);
+  run(world, () => false, joinMs + 1_000);
+  const callers = Array.from({ length: Math.max(1, Math.round(count / 50)) }, () => addCaller(shared));
+  const share = Math.ceil(actors / callers.length);
+  for (const [i, caller] of callers.entries()) caller.createActors(Math.min(share, actors - i * share));
+  const firstMs = callAll(world, callers);
+  checkPlaced(shared, actors);
+  const lost = loseNodes(shared, callers);
+  const againMs = callAll(world, callers);
+  run(world, () => false, settleMs);
+  checkPlaced(shared, actors);
+  checkActorsOnce(shared);
+  checkViews(shared);
+  const head = (nodes.get(shared.headId) as Daemon).head as NonNullable<Daemon["head"]>;
+  const restarts = [...head.registry.actors.values()].reduce((sum, actor) => sum + actor.incarnation, 0);
+  for (const caller of callers) caller.dropAll();
+  run(world, () => false, settleMs);
+  for (const caller of callers) shared.network.kill(caller.id);
+  run(world, () => false, settleMs);
+  checkAllEnded(shared);
+  return { fingerprint: world.fingerprint, lines: world.lines, firstMs, againMs, lostNodes: lost, restarts };
+
+  function loseNodes({ network }: Shared, owners: readonly Caller[]): number {
+    const homes = new Set(owners.map((owner) => owner.node));
+    const candidates = [...nodes.values()].filter((daemon) => daemon.head === null && !homes.has(daemon));
+    const wanted = Math.min(candidates.length, Math.max(1, Math.round(count * lostShare)));
+    for (let i = 0; i < wanted; i++) {
+      const [daemon] = candidates.splice(random.int(candidates.length), 1);
+      if (random.chance(0.5)) network.separate(daemon.id, i + 1);
+      daemon.end("lost");
+    }
+    return wanted;
+  }
+}
+
+function run(world: World, until: () => boolean, ms: number): boolean {
+  return world.run(until, world.now + ms);
+}
+
+function addNode(shared: Shared, number: number): void {
+  const daemon = new Daemon(shared, nodeIdOf(number), { CPU: 16 });
+  shared.nodes.set(daemon.nodeId, daemon);
+  shared.network.add(daemon);
+  if (number === 1) daemon.start();
+  else shared.world.after(shared.world.random.next() * joinMs, () => daemon.start());
+}
+
+function addCaller(shared: Shared): Caller {
+  const node = shared.world.random.pick([...shared.nodes.values()]);
+  const id = shared.newId(`${node.nodeId}d`);
+  const caller = new Caller(shared, node, id, `job-${id}` as JobId);
+  shared.network.add(caller);
+  const info = { jobId: caller.jobId, namespace: "", runtimeEnv: null, driverCwd: "", driverNode: node.nodeId };
+  node.toHead([NodeKind.JobStarted, info, 0]);
+  node.addDriver(id, caller.jobId, 0);
+  return caller;
+}
+
+/** Milliseconds until all have been answered. */
+function callAll(world: World, callers: readonly Caller[]): number {
+  const sinceMs = world.now;
+  for (const caller of callers) caller.callAll();
+  const all = run(world, () => callers.every((caller) => caller.answered === caller.handles.length), limitMs);
+  check(
+    all,
+    () => `${callers.reduce((sum, { answered, handles }) => sum + handles.length - answered, 0)} calls are not answered`,
+  );
+  return world.now - sinceMs;
+}
+
+function checkPlaced(shared: Shared, actors: number): void {
+  const head = (shared.nodes.get(shared.headId) as Daemon).head as NonNullable<Daemon["head"]>;
+  const alive = [...head.registry.actors.values()].filter((actor) => actor.state === "ALIVE").length;
+  check(alive === actors, () => `${alive} of ${actors} actors are alive`);
+}
