@@ -31,6 +31,12 @@ const startHead = (options = "") =>
 
 const startNode = (node: string, options = "") =>
   `srun --nodes=1 --ntasks=1 -w ${node} ray start --address "\${ip_head:-$(getent ahostsv4 "$head" | head -1 | cut -d' ' -f1):6379}" ${options} --block`;
+
+/** For a job to run, whose tasks go on until there is a file `go`. */
+function writeSurvivingDriver(): void {
+  rmSync(join(slurm.workDir, "go"), { force: true });
+  writeFileSync(join(slurm.workDir, "survive.mjs"), survivingDriver);
+}
 /** Until the cluster has so many nodes; the job's step on the head's node looks. */
 const waitForNodes = (count: number) => `SHOAL_NODES=${count} node members.mjs`;
 
@@ -134,7 +140,7 @@ node driver.mjs`),
   });
 
   test("a node that loses its power is given up, its tasks run elsewhere, and the job goes on", async () => {
-    writeFileSync(join(slurm.workDir, "survive.mjs"), survivingDriver);
+    writeSurvivingDriver();
     const id = await submit(
       script(`export SHOAL_NODE_TIMEOUT_MS=3000
 ${startHead()} &
@@ -154,7 +160,7 @@ node survive.mjs`),
   });
 
   test("SIGUSR1 to all steps, as --signal=USR1@60 sends it: what runs finishes, then the nodes leave, and no process opens its inspector", async () => {
-    writeFileSync(join(slurm.workDir, "survive.mjs"), survivingDriver);
+    writeSurvivingDriver();
     const id = await submit(
       script(`${startHead()} &
 ${startNode("node2")} &
@@ -227,15 +233,23 @@ describe.skipIf(reason !== null)(title("Slurm: addresses"), () => {
 
   test("two addresses with a blank between, as `hostname --ip-address` gives them: the first IPv4 is taken; unequal nodes", async () => {
     await begin({ ipv6: true, cpusOf: { node3: 1 } });
-    const id = await submit(rayScript);
-    await slurm.printed(id, "driver done", 90_000);
+    // The notes' lines without their sleeps. They give each node the CPUs of the batch script's node, which are not its own where nodes differ.
+    const cpus = '--num-cpus "$SLURM_CPUS_ON_NODE"';
+    const id = await submit(
+      script(`ip_head="$(srun --nodes=1 --ntasks=1 -w "$head" hostname --ip-address):6379"
+echo "IP Head: $ip_head"
+${startHead(cpus)} &
+${startNode("node2", cpus)} &
+${startNode("node3", cpus)} &
+${waitForNodes(3)}
+node driver.mjs`),
+    );
+    await slurm.reached(id, ["COMPLETED"], 90_000);
     expect(slurm.output(id)).toMatch(/IP Head: \S+ \S+:6379\n/);
-    expect(slurm.output(id)).toContain("hosts node1 node2 node3\n");
-    await slurm.scancel(String(id));
-    await slurm.reached(id, ["CANCELLED"]);
-    // Unequal nodes: the script gives each the CPUs of the batch script's node; without --num-cpus each offers its own.
     expect(slurm.output(id)).toContain("nodes 3 cpus 6\n");
+    expect(slurm.output(id)).toContain("hosts node1 node2 node3\n");
     await slurm.idle();
+    // Without --num-cpus each offers its own.
     const own = await submit(
       script(`${startHead()} &\n${startNode("node2")} &\n${startNode("node3")} &\n${waitForNodes(3)}\nnode driver.mjs`),
     );
