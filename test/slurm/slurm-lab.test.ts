@@ -40,6 +40,7 @@ describe.skipIf(reason !== null)(title("SlurmLab"), () => {
     const id = await slurm.sbatch({ text: "#!/bin/bash\necho started\nsrun cat /dev/zero >/dev/null\n" }, [
       "-N3",
       "--no-kill=off",
+      "--no-requeue", // else it may be pending again before anybody has seen it fail
     ]);
     await slurm.printed(id, "started");
     await slurm.nodes[2].powerOff();
