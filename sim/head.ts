@@ -163,8 +163,8 @@ export class SimHead {
         if (effect.kind === "refused") refused = effect.reason;
       if (refused !== null) return void (isNew && this.living.delete(nodeId));
       if (isNew && !isHead) this.tellGroups({ kind: "nodeJoined", nodeId });
-      for (const { spec, incarnation, workerId, pid } of info.actors)
-        this.tellRegistry({ kind: "recovered", spec, incarnation, place: { nodeId, workerId, address: "", pid, gpuIds: [] } });
+      for (const { spec, incarnation, place, alive } of info.here?.actors ?? [])
+        this.tellRegistry({ kind: "recovered", spec, incarnation, place: { nodeId, ...place }, alive });
     });
     return refused;
   }
@@ -444,6 +444,21 @@ export function joinInfoOf(daemon: Daemon): JoinInfo {
     labels: {},
     objectStoreMemory: 0,
     driverOnly: false,
-    actors: [...daemon.actorsHere.values()].filter(({ alive }) => alive).map((actor) => ({ ...actor, pid: 0 })),
+    here: {
+      actors: [...daemon.actorsHere.values()]
+        .filter(({ alive }) => alive)
+        .map(({ spec, incarnation, workerId, alive }) => ({
+          spec,
+          incarnation,
+          place: { workerId, address: "", pid: 0, gpuIds: [] },
+          alive,
+        })),
+      processes: [],
+      driven: [],
+      jobs: [],
+      subscriptions: [],
+      bundles: [],
+      news: [],
+    },
   };
 }

@@ -44,6 +44,8 @@ export interface ActorPlacementState {
   readonly sent: Map<NodeId, Sent>;
   /** When `look` is due although nothing happens: for the end of a hold, a move, or a report. */
   wakeMs: number;
+  /** Nothing is placed: nodes of an earlier head are awaited. */
+  held: boolean;
   effects: ActorPlacementEffect[];
 }
 
@@ -65,6 +67,10 @@ export type ActorPlacementEvent =
   | { readonly kind: "over"; readonly actorId: ActorId }
   /** What is free on the node is news: nothing sent before is still under way. */
   | { readonly kind: "nodeHeard"; readonly nodeId: NodeId }
+  /** It has joined again: what it was sent may have been lost, and it has dropped what it had begun. */
+  | { readonly kind: "nodeBack"; readonly nodeId: NodeId }
+  /** Nothing is placed between the two. */
+  | { readonly kind: "hold" | "resume" }
   /** Those who looked for a process there look elsewhere. */
   | { readonly kind: "nodeGone"; readonly nodeId: NodeId }
   /** Views have changed, or time has passed. */
@@ -79,7 +85,7 @@ export type ActorPlacementEffect =
   | { readonly kind: "warn"; readonly spec: ActorSpec; readonly text: string };
 
 export function createActorPlacement(): ActorPlacementState {
-  return { placing: new Map(), sent: new Map(), wakeMs: Number.POSITIVE_INFINITY, effects: [] };
+  return { placing: new Map(), sent: new Map(), wakeMs: Number.POSITIVE_INFINITY, held: false, effects: [] };
 }
 
 export function step(
@@ -122,6 +128,16 @@ function apply(state: ActorPlacementState, now: number, event: ActorPlacementEve
     case "nodeHeard":
       state.sent.delete(event.nodeId);
       return;
+    case "nodeBack":
+      for (const [actorId, placing] of state.placing)
+        if (placing.nodeId === event.nodeId) state.effects.push({ kind: "unsend", actorId, nodeId: event.nodeId });
+      return apply(state, now, { kind: "nodeGone", nodeId: event.nodeId }, view);
+    case "hold":
+      state.held = true;
+      return;
+    case "resume":
+      state.held = false;
+      return look(state, now, view);
     case "nodeGone":
       state.sent.delete(event.nodeId);
       for (const placing of state.placing.values()) if (placing.nodeId === event.nodeId) placing.nodeId = null;
@@ -167,6 +183,7 @@ function choose(
   view: ClusterView,
   roomless: Set<string> | null = null,
 ): void {
+  if (state.held) return;
   const { spec, demand } = placing;
   const { candidates } = view;
   if (candidates.length === 1 && view.count === 1) return send(state, now, placing, candidates[0], spec);

@@ -43,11 +43,19 @@ export type RegistryEvent =
   /** The placement group under these actors was removed. */
   | { readonly kind: "groupRemoved"; readonly actorIds: readonly ActorId[]; readonly groupText: string }
   | { readonly kind: "nodeDied"; readonly nodeId: NodeId; readonly text: string }
-  /** A node that joins a new head has it alive: the old head's word was lost with it. */
-  | { readonly kind: "recovered"; readonly spec: ActorSpec; readonly incarnation: number; readonly place: ActorPlace }
-  /** Known from an earlier head's store: nobody has seen it yet. */
-  | { readonly kind: "restored"; readonly spec: ActorSpec; readonly restartsLeft: number }
-  /** Nodes have had time to report what lives on them: the restored that nobody has are placed anew. */
+  /** A node that joins again has it: what the head knows may be older, or newer. `alive`: its constructor is through. */
+  | {
+      readonly kind: "recovered";
+      readonly spec: ActorSpec;
+      readonly incarnation: number;
+      readonly place: ActorPlace;
+      readonly alive: boolean;
+    }
+  /** A node that joins again has only these actors. */
+  | { readonly kind: "absent"; readonly nodeId: NodeId; readonly present: ReadonlySet<ActorId> }
+  /** Known from an earlier head's store. */
+  | { readonly kind: "restored"; readonly saved: SavedActor }
+  /** The nodes have reported what lives on them: the restored that nobody has are placed anew. */
   | { readonly kind: "placeRestored" }
   /** Time has passed; see `nextWakeMs`. */
   | { readonly kind: "tick" };
@@ -72,8 +80,8 @@ export type RegistryEffect =
     }
   /** Its public state changed. */
   | { readonly kind: "publish"; readonly view: ActorView }
-  /** The record must survive the head (detached actors); `forget` ends that. */
-  | { readonly kind: "save"; readonly spec: ActorSpec; readonly restartsLeft: number }
+  /** The record must survive the head; `forget` ends that. */
+  | { readonly kind: "save"; readonly saved: SavedActor }
   | { readonly kind: "forget"; readonly actorId: ActorId };
 
 /** Why and how an actor ended, as callers will read it. */
@@ -81,4 +89,13 @@ export interface ActorDeath {
   readonly reason: ActorDeathReason;
   readonly message: string;
   readonly cause: WireValue;
+}
+
+/** What survives the head of an actor that is not dead. */
+export interface SavedActor {
+  readonly spec: ActorSpec;
+  readonly state: "PENDING" | "ALIVE" | "RESTARTING";
+  readonly incarnation: number;
+  readonly restartsLeft: number;
+  readonly place: ActorPlace | null;
 }

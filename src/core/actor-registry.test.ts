@@ -11,7 +11,7 @@ import {
   validate,
   viewOf,
 } from "./actor-registry.ts";
-import type { RegistryEffect, RegistryEvent } from "./actor-registry-events.ts";
+import type { RegistryEffect, RegistryEvent, SavedActor } from "./actor-registry-events.ts";
 
 const nodeId = "n1" as NodeId;
 const owner = "owner" as WorkerId;
@@ -58,11 +58,12 @@ class Story {
   readonly log: RegistryEffect[] = [];
   now = 1000;
 
+  /** Returns the effects, without what is only done for the next head. */
   do(event: RegistryEvent): RegistryEffect[] {
     const effects = step(this.state, this.now, event);
     validate(this.state);
     this.log.push(...effects);
-    return effects;
+    return effects.filter(({ kind }) => kind !== "save" && kind !== "forget");
   }
 
   place(actorId: string, workerId: string): RegistryEffect[] {
@@ -248,12 +249,90 @@ describe("actor registry", () => {
     expect(story.view("c")).toMatchObject({ deathReason: "unschedulable", deathMessage: "no such node" });
   });
 
-  it("saves detached actors and forgets them when they die", () => {
+  it("saves what a later head must know, and forgets it with the actor", () => {
     const story = new Story();
-    story.alive(spec("a", { detached: true, maxRestarts: 1 }), "w1");
+    story.alive(spec("a", { maxRestarts: 1 }), "w1");
     story.died("w1");
     story.do({ kind: "kill", actorId: "a" as ActorId, noRestart: true });
-    expect(kinds(story.log).filter((kind) => kind === "save" || kind === "forget")).toEqual(["save", "save", "forget"]);
+    const states = story.log.flatMap((effect) =>
+      effect.kind === "save" ? [[effect.saved.state, effect.saved.incarnation, effect.saved.place?.workerId]] : [],
+    );
+    expect(states).toEqual([
+      ["PENDING", 0, undefined],
+      ["PENDING", 0, "w1"],
+      ["ALIVE", 0, "w1"],
+      ["RESTARTING", 1, undefined],
+    ]);
+    expect(story.log.filter(({ kind }) => kind === "forget")).toHaveLength(1);
+  });
+
+  describe("after an earlier head", () => {
+    const place = (workerId: string) => ({ nodeId, workerId: workerId as WorkerId, address: "/sock", pid: 7, gpuIds: [] });
+    const saved = (actorId: string, changes: Partial<SavedActor> = {}): SavedActor => ({
+      spec: spec(actorId, { name: actorId, maxRestarts: 1 }),
+      state: "ALIVE",
+      incarnation: 2,
+      restartsLeft: 1,
+      place: place("w1"),
+      ...changes,
+    });
+    const has = (actorId: string, incarnation: number, workerId: string, alive = true): RegistryEvent => ({
+      kind: "recovered",
+      spec: spec(actorId, { name: actorId, maxRestarts: 1 }),
+      incarnation,
+      place: place(workerId),
+      alive,
+    });
+
+    it("an actor is where it was, under its name", () => {
+      const story = new Story();
+      story.do({ kind: "restored", saved: saved("a") });
+      expect(findByName(story.state, "space", "a")).not.toBeNull();
+      expect(kinds(story.do(has("a", 2, "w1")))).toEqual([]);
+      expect(kinds(story.do({ kind: "absent", nodeId, present: new Set(["a" as ActorId]) }))).toEqual([]);
+      expect(kinds(story.do({ kind: "placeRestored" }))).toEqual([]);
+      expect(story.view("a")).toMatchObject({ state: "ALIVE", incarnation: 2, workerId: "w1" });
+      story.do({ kind: "ownerGone", ownerId: owner });
+      expect(story.view("a").state).toBe("DEAD");
+    });
+
+    it("one that its node does not have has ended, and restarts if it may", () => {
+      const story = new Story();
+      story.do({ kind: "restored", saved: saved("a") });
+      story.do({ kind: "restored", saved: saved("b", { restartsLeft: 0, place: place("w2") }) });
+      story.do({ kind: "absent", nodeId, present: new Set() });
+      expect(story.view("a")).toMatchObject({ state: "RESTARTING", incarnation: 3, restartsLeft: 0 });
+      expect(story.view("b")).toMatchObject({ state: "DEAD", deathReason: "out of restarts" });
+    });
+
+    it("one that was being placed is placed anew, and one whose place is lost too, as another life", () => {
+      const story = new Story();
+      story.do({ kind: "restored", saved: saved("a", { state: "PENDING", incarnation: 0, place: null }) });
+      story.do({ kind: "restored", saved: saved("b", { place: null }) });
+      expect(kinds(story.do({ kind: "placeRestored" }))).toEqual(["place", "place"]);
+      expect(story.view("b")).toMatchObject({ state: "RESTARTING", incarnation: 3 });
+    });
+
+    it("one that the store knows less of than its node is as the node says", () => {
+      const story = new Story();
+      story.do({ kind: "restored", saved: saved("a") });
+      story.do(has("a", 3, "w5"));
+      story.do(has("unknown", 0, "w6"));
+      story.do(has("starting", 0, "w7", false));
+      expect(story.view("a")).toMatchObject({ state: "ALIVE", incarnation: 3, workerId: "w5" });
+      expect(story.view("unknown")).toMatchObject({ state: "ALIVE", workerId: "w6" });
+      expect(story.view("starting")).toMatchObject({ state: "PENDING" });
+      expect(kinds(story.ready("starting"))).toEqual(["settled", "publish"]);
+    });
+
+    it("a process whose actor has ended, or lives elsewhere, is ended", () => {
+      const story = new Story();
+      story.alive(spec("a", { maxRestarts: 1 }), "w1");
+      story.do({ kind: "kill", actorId: "a" as ActorId, noRestart: true });
+      expect(story.do(has("a", 0, "w1"))).toMatchObject([{ kind: "endProcess", workerId: "w1", how: "now" }]);
+      story.do({ kind: "restored", saved: saved("b", { place: place("w2") }) });
+      expect(story.do(has("b", 1, "w3"))).toMatchObject([{ kind: "endProcess", workerId: "w3", how: "now" }]);
+    });
   });
 
   it("holds its invariants under any order of events", () => {

@@ -10,7 +10,7 @@ import { assert } from "../base/assert.ts";
 import type { ActorDeathReason } from "../base/errors.ts";
 import type { ActorId, JobId, NodeId, WorkerId } from "../base/ids.ts";
 import type { ActorSpec, ActorStateName, ActorView, ProcessExit } from "../wire/messages.ts";
-import type { ActorDeath, ActorPlace, RegistryEffect, RegistryEvent } from "./actor-registry-events.ts";
+import type { ActorDeath, ActorPlace, RegistryEffect, RegistryEvent, SavedActor } from "./actor-registry-events.ts";
 
 /** An actor asked to end after its calls is ended by force after this long, as in Ray. */
 export const gracefulEndMs = 30_000;
@@ -46,7 +46,7 @@ export interface RegistryState {
   readonly byOwner: Map<WorkerId, Set<ActorRecord>>;
   /** Records with `forceAtMs`. */
   readonly ending: Set<ActorRecord>;
-  /** From an earlier head's store, not seen on any node yet and not being placed. Emptied by `placeRestored`. */
+  /** From an earlier head's store, to be placed anew unless a node has them. Emptied by `placeRestored`. */
   readonly restored: Set<ActorRecord>;
   readonly dead: ActorId[];
   effects: RegistryEffect[];
@@ -165,13 +165,12 @@ function apply(state: RegistryState, now: number, event: RegistryEvent): void {
       return nodeDied(state, event.nodeId, event.text);
     case "recovered":
       return recovered(state, event);
+    case "absent":
+      return absent(state, event.nodeId, event.present);
     case "restored":
-      return restored(state, event.spec, event.restartsLeft);
+      return restored(state, event.saved);
     case "placeRestored":
-      for (const record of state.restored)
-        if (record.state === "RESTARTING" && record.place === null) state.effects.push({ kind: "place", spec: record.spec });
-      state.restored.clear();
-      return;
+      return placeRestored(state);
     case "tick":
       return tick(state, now);
   }
@@ -180,12 +179,17 @@ function apply(state: RegistryState, now: number, event: RegistryEvent): void {
 // ---------------------------------------------------------------- events
 
 function create(state: RegistryState, spec: ActorSpec): void {
+  const same = state.actors.get(spec.actorId);
+  if (same !== undefined) {
+    // Asked twice: the answer was lost with the connection to the head.
+    state.effects.push({ kind: "created", outcome: "new", view: viewOf(same) });
+    return;
+  }
   const holder = spec.name === null ? undefined : state.names.get(nameKey(spec.namespace, spec.name));
   if (holder !== undefined) {
     state.effects.push({ kind: "created", outcome: spec.getIfExists ? "existing" : "taken", view: viewOf(holder) });
     return;
   }
-  assert(!state.actors.has(spec.actorId), () => `actor ${spec.actorId} is created once`);
   const record: ActorRecord = {
     spec,
     state: "PENDING",
@@ -199,12 +203,15 @@ function create(state: RegistryState, spec: ActorSpec): void {
   };
   state.actors.set(spec.actorId, record);
   if (spec.name !== null) state.names.set(nameKey(spec.namespace, spec.name), record);
-  if (!spec.detached) {
-    const owned = state.byOwner.get(spec.ownerId);
-    if (owned === undefined) state.byOwner.set(spec.ownerId, new Set([record]));
-    else owned.add(record);
-  } else state.effects.push({ kind: "save", spec, restartsLeft: record.restartsLeft });
+  if (!spec.detached) ownedBy(state, record);
+  save(state, record);
   state.effects.push({ kind: "created", outcome: "new", view: viewOf(record) }, { kind: "place", spec });
+}
+
+function ownedBy(state: RegistryState, record: ActorRecord): void {
+  const owned = state.byOwner.get(record.spec.ownerId);
+  if (owned === undefined) state.byOwner.set(record.spec.ownerId, new Set([record]));
+  else owned.add(record);
 }
 
 function placed(state: RegistryState, actorId: ActorId, place: ActorPlace): void {
@@ -224,6 +231,7 @@ function placed(state: RegistryState, actorId: ActorId, place: ActorPlace): void
   record.place = place;
   state.byWorker.set(place.workerId, record);
   note(record, `placed in ${place.workerId}`);
+  save(state, record);
   state.effects.push({ kind: "start", spec: record.spec, incarnation: record.incarnation, place });
 }
 
@@ -316,15 +324,18 @@ function tick(state: RegistryState, now: number): void {
   }
 }
 
-/** RESTARTING, as far as anybody can see; found alive by `recovered`, or placed anew. */
-function restored(state: RegistryState, spec: ActorSpec, restartsLeft: number): void {
+// ---------------------------------------------------------------- a head that is back
+
+function restored(state: RegistryState, saved: SavedActor): void {
+  const { spec, incarnation, restartsLeft, place } = saved;
   if (state.actors.has(spec.actorId)) return;
   const record: ActorRecord = {
     spec,
-    state: "RESTARTING",
-    incarnation: 1,
+    // One that lived where nothing lives any more.
+    state: saved.state === "ALIVE" && place === null ? "RESTARTING" : saved.state,
+    incarnation: saved.state === "ALIVE" && place === null ? incarnation + 1 : incarnation,
     restartsLeft,
-    place: null,
+    place,
     ending: null,
     forceAtMs: null,
     death: null,
@@ -332,25 +343,56 @@ function restored(state: RegistryState, spec: ActorSpec, restartsLeft: number): 
   };
   state.actors.set(spec.actorId, record);
   if (spec.name !== null) state.names.set(nameKey(spec.namespace, spec.name), record);
+  if (place !== null) state.byWorker.set(place.workerId, record);
+  if (!spec.detached) ownedBy(state, record);
   state.restored.add(record);
 }
 
-/** Alive on a node before anybody here knew of it, or known from the store and being placed anew: the living one is the actor. */
+function placeRestored(state: RegistryState): void {
+  for (const record of state.restored)
+    if ((record.state === "PENDING" || record.state === "RESTARTING") && record.place === null)
+      state.effects.push({ kind: "place", spec: record.spec });
+  state.restored.clear();
+}
+
 function recovered(state: RegistryState, event: RegistryEvent & { kind: "recovered" }): void {
-  const { spec, incarnation, place } = event;
-  let record = state.actors.get(spec.actorId);
-  if (record === undefined) {
-    create(state, { ...spec, getIfExists: false });
-    record = state.actors.get(spec.actorId);
-    if (record === undefined) return; // its name has another holder by now
+  const { spec, incarnation, place, alive } = event;
+  if (!state.actors.has(spec.actorId)) create(state, { ...spec, getIfExists: false });
+  const record = state.actors.get(spec.actorId);
+  if (record?.place?.workerId === place.workerId) {
+    if (alive && record.state !== "ALIVE" && record.state !== "DEAD") becomeAlive(state, record);
+    return;
   }
-  if (record.place !== null || record.state === "DEAD" || record.state === "ALIVE") return;
-  state.effects.push({ kind: "unplace", actorId: spec.actorId, nodeId: null });
+  // It has ended, lives elsewhere by now, or its name has another holder.
+  if (record === undefined || record.state === "DEAD" || (record.place !== null && record.incarnation >= incarnation)) {
+    const reason = "its actor has ended or been restarted elsewhere";
+    state.effects.push({ kind: "endProcess", nodeId: place.nodeId, workerId: place.workerId, how: "now", reason });
+    return;
+  }
+  leavePlace(state, record);
   state.restored.delete(record);
   record.incarnation = incarnation;
   record.place = place;
   state.byWorker.set(place.workerId, record);
-  becomeAlive(state, record);
+  note(record, `found in ${place.workerId}`);
+  if (record.state === "ALIVE") move(record, "RESTARTING");
+  if (alive) becomeAlive(state, record);
+  else save(state, record);
+}
+
+/** Those that were there and are not any more have ended in the meantime; those that had not begun to start are placed anew. */
+function absent(state: RegistryState, nodeId: NodeId, present: ReadonlySet<ActorId>): void {
+  const missing = [...state.actors.values()].filter(({ spec, place }) => place?.nodeId === nodeId && !present.has(spec.actorId));
+  for (const record of missing) {
+    const message = "its process has ended while its node was out of reach of the head";
+    if (record.ending !== null) becomeDead(state, record, record.ending);
+    else if (record.state === "ALIVE") crashed(state, record, { reason: "out of restarts", message, cause: null });
+    else {
+      leavePlace(state, record);
+      if (state.restored.has(record)) save(state, record);
+      else state.effects.push({ kind: "place", spec: record.spec });
+    }
+  }
 }
 
 // ---------------------------------------------------------------- ends
@@ -400,6 +442,7 @@ function endProcess(state: RegistryState, record: ActorRecord, how: "finish" | "
 
 function becomeAlive(state: RegistryState, record: ActorRecord): void {
   move(record, "ALIVE");
+  save(state, record);
   const place = record.place as ActorPlace;
   state.effects.push(
     { kind: "settled", actorId: record.spec.actorId, nodeId: place.nodeId },
@@ -411,9 +454,10 @@ function becomeRestarting(state: RegistryState, record: ActorRecord, why: string
   move(record, "RESTARTING");
   note(record, why);
   leavePlace(state, record);
+  state.restored.delete(record);
   if (record.restartsLeft > 0) record.restartsLeft--;
   record.incarnation++;
-  if (record.spec.detached) state.effects.push({ kind: "save", spec: record.spec, restartsLeft: record.restartsLeft });
+  save(state, record);
   state.effects.push({ kind: "publish", view: viewOf(record) }, { kind: "place", spec: record.spec });
 }
 
@@ -429,10 +473,16 @@ function becomeDead(state: RegistryState, record: ActorRecord, death: ActorDeath
   if (spec.name !== null) state.names.delete(nameKey(spec.namespace, spec.name));
   const owned = state.byOwner.get(spec.ownerId);
   if (owned?.delete(record) === true && owned.size === 0) state.byOwner.delete(spec.ownerId);
-  if (spec.detached) state.effects.push({ kind: "forget", actorId: spec.actorId });
+  state.restored.delete(record);
+  state.effects.push({ kind: "forget", actorId: spec.actorId });
   state.effects.push({ kind: "publish", view: viewOf(record) });
   state.dead.push(spec.actorId);
   while (state.dead.length > deadActorsMax) state.actors.delete(state.dead.shift() as ActorId);
+}
+
+function save(state: RegistryState, { spec, state: name, incarnation, restartsLeft, place }: ActorRecord): void {
+  assert(name !== "DEAD", "a dead actor is forgotten, not saved");
+  state.effects.push({ kind: "save", saved: { spec, state: name, incarnation, restartsLeft, place } });
 }
 
 /** The place, or the placement under way, is given up; a restart is placed anew. */

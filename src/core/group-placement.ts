@@ -39,6 +39,8 @@ export interface PlacedGroup {
 export interface GroupPlacementState {
   /** Added by `place`, removed when the last node has answered its removal. */
   readonly groups: Map<PlacementGroupId, PlacedGroup>;
+  /** Nothing is placed: nodes of an earlier head are awaited. */
+  held: boolean;
   effects: GroupPlacementEffect[];
 }
 
@@ -54,6 +56,22 @@ export interface GroupClusterView {
 
 export type GroupPlacementEvent =
   | { readonly kind: "place"; readonly spec: GroupSpec }
+  /** Known from the store of an earlier head. */
+  | {
+      readonly kind: "restore";
+      readonly spec: GroupSpec;
+      readonly nodes: readonly (NodeId | null)[];
+      /** Larger than of any try of that head. */
+      readonly attempt: number;
+    }
+  /** Nothing is placed between the two. */
+  | { readonly kind: "hold" | "resume" }
+  /** It has joined again, with these bundles: what it was sent, or has sent, may have been lost. */
+  | {
+      readonly kind: "nodeBack";
+      readonly nodeId: NodeId;
+      readonly bundles: ReadonlyMap<PlacementGroupId, readonly number[]>;
+    }
   | { readonly kind: "remove"; readonly groupId: PlacementGroupId }
   | {
       readonly kind: "reserved" | "refused";
@@ -98,12 +116,14 @@ export type GroupPlacementEffect =
       readonly spec: GroupSpec;
       readonly nodes: readonly (NodeId | null)[];
     }
+  /** Where its bundles are has changed: the next head must know. */
+  | { readonly kind: "save"; readonly spec: GroupSpec; readonly nodes: readonly (NodeId | null)[] }
   | { readonly kind: "created" | "rescheduling"; readonly groupId: PlacementGroupId }
   | { readonly kind: "gone"; readonly groupId: PlacementGroupId; readonly actorIds: readonly ActorId[] }
   | { readonly kind: "warn"; readonly spec: GroupSpec; readonly text: string };
 
 export function createGroupPlacement(): GroupPlacementState {
-  return { groups: new Map(), effects: [] };
+  return { groups: new Map(), held: false, effects: [] };
 }
 
 export function step(
@@ -141,17 +161,28 @@ export function validate(state: GroupPlacementState): void {
 function apply(state: GroupPlacementState, now: number, event: GroupPlacementEvent, view: GroupClusterView): void {
   switch (event.kind) {
     case "place": {
-      const group: PlacedGroup = {
-        spec: event.spec,
-        attempt: 0,
-        nodes: event.spec.bundles.map(() => null),
-        trying: null,
-        removing: null,
-        nextWarningMs: now + infeasibleAfterMs,
-      };
-      state.groups.set(event.spec.groupId, group);
+      if (state.groups.has(event.spec.groupId)) return; // asked twice
+      const group = add(
+        state,
+        now,
+        event.spec,
+        event.spec.bundles.map(() => null),
+        0,
+      );
+      save(state, group);
       return attempt(state, now, group, view);
     }
+    case "restore":
+      add(state, now, event.spec, [...event.nodes], event.attempt);
+      return;
+    case "hold":
+      state.held = true;
+      return;
+    case "resume":
+      state.held = false;
+      return look(state, now, view);
+    case "nodeBack":
+      return nodeBack(state, now, event.nodeId, event.bundles, view);
     case "remove":
       return remove(state, event.groupId, view);
     case "reserved":
@@ -177,6 +208,13 @@ function apply(state: GroupPlacementState, now: number, event: GroupPlacementEve
   }
 }
 
+function add(state: GroupPlacementState, now: number, spec: GroupSpec, nodes: (NodeId | null)[], tries: number): PlacedGroup {
+  const nextWarningMs = now + infeasibleAfterMs;
+  const group: PlacedGroup = { spec, attempt: tries, nodes, trying: null, removing: null, nextWarningMs };
+  state.groups.set(spec.groupId, group);
+  return group;
+}
+
 /** The group, if the answer is to the try under way; else it was undone meanwhile, and the node knows. */
 function tried(state: GroupPlacementState, event: { groupId: PlacementGroupId; attempt: number }): PlacedGroup | null {
   const group = state.groups.get(event.groupId);
@@ -192,6 +230,7 @@ function reserved(state: GroupPlacementState, nodeId: NodeId, group: PlacedGroup
   for (const [where, indexes] of plan) for (const index of indexes) group.nodes[index] = where;
   group.trying = null;
   announce(state, group);
+  save(state, group);
   state.effects.push({ kind: "created", groupId: group.spec.groupId });
 }
 
@@ -218,6 +257,49 @@ function nodeJoined(state: GroupPlacementState, now: number, nodeId: NodeId, vie
   look(state, now, view);
 }
 
+function nodeBack(
+  state: GroupPlacementState,
+  now: number,
+  nodeId: NodeId,
+  bundles: ReadonlyMap<PlacementGroupId, readonly number[]>,
+  view: GroupClusterView,
+): void {
+  for (const group of [...state.groups.values()]) {
+    const { groupId } = group.spec;
+    const has = bundles.get(groupId) ?? [];
+    if (group.removing !== null) {
+      if (has.length > 0) state.effects.push({ kind: "release", nodeId, groupId, indexes: null });
+      else group.removing.waiting.delete(nodeId);
+      finishRemoval(state, group);
+      continue;
+    }
+    if (group.trying?.plan.has(nodeId)) undo(state, group, null, view);
+    const strays = has.filter((index) => group.nodes[index] !== nodeId);
+    if (strays.length > 0) state.effects.push({ kind: "release", nodeId, groupId, indexes: strays });
+    bundlesLost(state, group, (where, index) => where === nodeId && !has.includes(index));
+  }
+  for (const groupId of bundles.keys())
+    if (!state.groups.has(groupId)) state.effects.push({ kind: "release", nodeId, groupId, indexes: null });
+  nodeJoined(state, now, nodeId, view);
+}
+
+function bundlesLost(
+  state: GroupPlacementState,
+  group: PlacedGroup,
+  isLost: (where: NodeId | null, index: number) => boolean,
+): void {
+  let lost = false;
+  group.nodes.forEach((where, index) => {
+    if (where === null || !isLost(where, index)) return;
+    group.nodes[index] = null;
+    lost = true;
+  });
+  if (!lost) return;
+  announce(state, group);
+  save(state, group);
+  state.effects.push({ kind: "rescheduling", groupId: group.spec.groupId });
+}
+
 function nodeGone(state: GroupPlacementState, now: number, nodeId: NodeId, view: GroupClusterView): void {
   for (const group of [...state.groups.values()]) {
     if (group.removing !== null) {
@@ -226,12 +308,7 @@ function nodeGone(state: GroupPlacementState, now: number, nodeId: NodeId, view:
       continue;
     }
     if (group.trying?.plan.has(nodeId)) undo(state, group, nodeId, view);
-    if (!group.nodes.includes(nodeId)) continue;
-    group.nodes.forEach((where, i) => {
-      if (where === nodeId) group.nodes[i] = null;
-    });
-    announce(state, group);
-    state.effects.push({ kind: "rescheduling", groupId: group.spec.groupId });
+    bundlesLost(state, group, (where) => where === nodeId);
   }
   look(state, now, view);
 }
@@ -242,6 +319,7 @@ function look(state: GroupPlacementState, now: number, view: GroupClusterView): 
 }
 
 function attempt(state: GroupPlacementState, now: number, group: PlacedGroup, view: GroupClusterView): void {
+  if (state.held) return;
   const { spec } = group;
   const { candidates } = view;
   const missing = group.nodes.flatMap((where, i) => (where === null ? [i] : []));
@@ -278,6 +356,10 @@ function undo(state: GroupPlacementState, group: PlacedGroup, refuser: NodeId | 
   for (const [nodeId, indexes] of plan)
     if (nodeId !== refuser && view.living.has(nodeId))
       state.effects.push({ kind: "release", nodeId, groupId: group.spec.groupId, indexes });
+}
+
+function save(state: GroupPlacementState, group: PlacedGroup): void {
+  state.effects.push({ kind: "save", spec: group.spec, nodes: [...group.nodes] });
 }
 
 function announce(state: GroupPlacementState, group: PlacedGroup): void {

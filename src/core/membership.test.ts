@@ -25,7 +25,7 @@ function info(nodeId: string, cpus = 2): JoinInfo {
     labels: {},
     objectStoreMemory: 0,
     driverOnly: false,
-    actors: [],
+    here: null,
   };
 }
 

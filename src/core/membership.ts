@@ -52,6 +52,8 @@ export interface MembershipState {
 export type MembershipEvent =
   /** `isHead`: the head's own node, which is never silent. */
   | { readonly kind: "join"; readonly info: JoinInfo; readonly isHead: boolean }
+  /** A member of an earlier head: it has `timeoutMs` to join again, unless it is known to be gone. */
+  | { readonly kind: "restore"; readonly info: JoinInfo; readonly gone: string | null }
   | {
       readonly kind: "heartbeat";
       readonly nodeId: NodeId;
@@ -143,6 +145,7 @@ export function validate(state: MembershipState): void {
 
 function apply(state: MembershipState, now: number, event: MembershipEvent): void {
   if (event.kind === "join") return join(state, now, event.info, event.isHead);
+  if (event.kind === "restore") return restore(state, now, event.info, event.gone);
   if (event.kind === "tick") return tick(state, now);
   const member = state.members.get(event.nodeId);
   if (member === undefined || member.state === "DEAD") return; // news of a node given up
@@ -180,7 +183,25 @@ function join(state: MembershipState, now: number, info: JoinInfo, isHead: boole
     return refuse(state, nodeId, `node ${nodeId} has been declared dead: ${known.deathReason}; it must start anew`);
   const holder = state.keys.get(nodeKeyOf(nodeId));
   if (holder !== undefined) return refuse(state, nodeId, `its id begins as that of node ${holder}`);
-  const member: MemberRecord = {
+  const member = newMember(now, info, isHead);
+  state.members.set(nodeId, member);
+  state.keys.set(nodeKeyOf(nodeId), nodeId);
+  changed(state, member, true);
+  state.effects.push({ kind: "accepted", nodeId });
+}
+
+function restore(state: MembershipState, now: number, info: JoinInfo, gone: string | null): void {
+  const { nodeId } = info;
+  if (state.members.has(nodeId) || state.keys.has(nodeKeyOf(nodeId))) return;
+  const member = newMember(now, info, false);
+  state.members.set(nodeId, member);
+  state.keys.set(nodeKeyOf(nodeId), nodeId);
+  changed(state, member, true);
+  if (gone !== null) becomeDead(state, member, gone);
+}
+
+function newMember(now: number, info: JoinInfo, isHead: boolean): MemberRecord {
+  return {
     info,
     isHead,
     state: "ALIVE",
@@ -193,10 +214,6 @@ function join(state: MembershipState, now: number, info: JoinInfo, isHead: boole
     deathReason: null,
     changed: false,
   };
-  state.members.set(nodeId, member);
-  state.keys.set(nodeKeyOf(nodeId), nodeId);
-  changed(state, member, true);
-  state.effects.push({ kind: "accepted", nodeId });
 }
 
 function refuse(state: MembershipState, nodeId: NodeId, reason: string): void {

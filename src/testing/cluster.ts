@@ -1,11 +1,11 @@
 /** The test cluster: node daemons as processes of their own, each behind a gate through which all its connections go. */
 import type { ChildProcess } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { existsSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { newJobId, newNodeId } from "../base/ids.ts";
 import { makeSession, removeSession } from "../runtime/driver/local-daemon.ts";
 import type { SessionPaths } from "../runtime/owner/session-paths.ts";
-import { Gate } from "./gate.ts";
+import { type Cut, Gate } from "./gate.ts";
 import { startNode } from "./start-node.ts";
 
 export interface NodeOptions {
@@ -51,6 +51,8 @@ const storeBytes = 200_000_000;
 export class Cluster {
   private readonly options: ClusterOptions;
   private readonly members = new Map<string, Member>();
+  /** Gates of nodes that were taken away without a word: they go on swallowing what is sent there, as the place of a machine without power. */
+  private readonly dark = new Set<Gate>();
   private readonly token = randomBytes(16).toString("hex");
   private clusterId: string = randomBytes(8).toString("hex");
   private head: { readonly gate: Gate } | null = null;
@@ -64,6 +66,12 @@ export class Cluster {
   get address(): string {
     if (this.head === null) throw new Error("Cannot say where the cluster is as it has no node yet: await addNode() first");
     return `${this.head.gate.host}:${this.head.gate.port}`;
+  }
+
+  /** For `init({ address })` of a driver that is to be on this node, not on the head's. */
+  addressOf(node: TestNode): string {
+    const { gate } = this.memberOf(node);
+    return `${gate.host}:${gate.port}`;
   }
 
   /** The cluster's token, for programs of other processes: `SHOAL_AUTH_TOKEN`. */
@@ -99,7 +107,8 @@ export class Cluster {
     const member = this.memberOf(node);
     if (options.graceful === true) member.child.kill("SIGTERM");
     else {
-      member.gate.cutOff = true;
+      member.gate.cut = "both";
+      this.dark.add(member.gate);
       killAll(member);
     }
     await this.gone(member);
@@ -108,32 +117,54 @@ export class Cluster {
   /** As a node whose machine crashes: its processes are killed, and their connections break. */
   async killNode(node: TestNode): Promise<void> {
     const member = this.memberOf(node);
+    member.gate.shut();
     killAll(member);
     await this.gone(member);
+  }
+
+  /** Stops all processes of the node: whoever connects is accepted, and nothing is ever answered. */
+  freeze(node: TestNode): void {
+    for (const pid of processesOf(this.memberOf(node))) signal(pid, "SIGSTOP");
+  }
+
+  /** Lets a frozen node go on where it stopped. */
+  thaw(node: TestNode): void {
+    for (const pid of processesOf(this.memberOf(node)).reverse()) signal(pid, "SIGCONT");
+  }
+
+  /** Resolves when the node's processes have ended, by whatever reason, and takes it out of the cluster. */
+  async ended(node: TestNode): Promise<void> {
+    await this.gone(this.memberOf(node));
   }
 
   /** Starts the head again at the same address, on the same store, after `killNode` or `removeNode` of the head. */
   async restartHead(options: NodeOptions = {}): Promise<TestNode> {
     if (this.head === null) throw new Error("Cannot restart the head as there was none");
+    if (this.dark.delete(this.head.gate)) await this.head.gate.close();
     const gate = await Gate.open(this.head.gate.host, this.head.gate.port);
     return this.start(options, true, gate);
   }
 
-  /** Cuts the node's cable: no byte goes in or out, and no connection ends. */
-  cutOff(node: TestNode): void {
-    this.memberOf(node).gate.cutOff = true;
+  /** Cuts the node's cable: no byte goes in or out (or only none in, or none out), and no connection ends. */
+  cutOff(node: TestNode, way: "in" | "out" | "both" = "both"): void {
+    this.memberOf(node).gate.cut = way;
   }
 
   /** Mends the cable: what was sent meanwhile arrives, as after a short outage. */
   heal(node: TestNode): void {
-    this.memberOf(node).gate.cutOff = false;
+    this.memberOf(node).gate.cut = "none";
   }
 
   /** Ends all nodes and removes what is left of them. */
   async close(): Promise<void> {
     const all = [...this.members.values()];
-    for (const member of all) member.child.kill("SIGHUP"); // at once
+    for (const member of all) {
+      for (const pid of processesOf(member)) signal(pid, "SIGCONT"); // a frozen one could not hear
+      member.child.kill("SIGHUP"); // at once
+    }
     await Promise.all(all.map((member) => this.gone(member)));
+    await Promise.all([...this.dark].map((gate) => gate.close()));
+    this.dark.clear();
     this.head = null;
   }
 
@@ -199,8 +230,14 @@ export class Cluster {
       ended,
     };
     this.members.set(nodeId, member);
-    gate.isCut = (host) => [...this.members.values()].some((other) => other.gate.cutOff && other.gate.daemonHost === host);
+    gate.cutOf = (host) => this.cutOf(host);
     return node;
+  }
+
+  private cutOf(daemonHost: string): Cut {
+    for (const gate of this.dark) if (gate.daemonHost === daemonHost) return gate.cut;
+    for (const { gate } of this.members.values()) if (gate.daemonHost === daemonHost) return gate.cut;
+    return "none";
   }
 
   private memberOf(node: TestNode): Member {
@@ -214,9 +251,33 @@ export class Cluster {
   private async gone(member: Member): Promise<void> {
     member.child.ref(); // whoever waits for the end stays for it
     await member.ended;
-    await member.gate.close();
+    if (!this.dark.has(member.gate)) await member.gate.close();
     if (existsSync(member.paths.sessionDir) || existsSync(member.paths.shmDir)) removeSession(member.paths);
     this.members.delete(member.node.nodeId);
+  }
+}
+
+/** The daemon and its workers, which are its children; the daemon first. */
+function processesOf(member: Member): number[] {
+  const { pid } = member.node;
+  const children = readdirSync("/proc").filter((name) => /^\d+$/.test(name) && parentOf(name) === pid);
+  return [pid, ...children.map(Number)];
+}
+
+function parentOf(pid: string): number {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
+    return Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1]);
+  } catch {
+    return 0; // ended meanwhile
+  }
+}
+
+function signal(pid: number, name: "SIGSTOP" | "SIGCONT"): void {
+  try {
+    process.kill(pid, name);
+  } catch {
+    // ended meanwhile
   }
 }
 

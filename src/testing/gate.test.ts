@@ -12,7 +12,7 @@ test("a gate that is cut off closes although a connection through it ended at on
   const [inside] = (await once(daemon, "connection")) as [Socket];
   outside.write("before");
   expect(String((await once(inside, "data"))[0])).toBe("before");
-  gate.cutOff = true;
+  gate.cut = "both";
   inside.resetAndDestroy(); // the daemon is killed: nobody outside hears of it
   await once(inside, "close");
   outside.write("to nobody");

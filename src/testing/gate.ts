@@ -4,6 +4,9 @@
  */
 import { connect, createServer, type Server, type Socket } from "node:net";
 
+/** What does not pass a gate: bytes to the node, from it, or both. */
+export type Cut = "none" | "in" | "out" | "both";
+
 interface Passage {
   readonly from: string;
   readonly outer: Socket;
@@ -18,10 +21,10 @@ export class Gate {
   readonly port: number;
   /** Where the daemon itself listens, and its connections come from. */
   readonly daemonHost: string;
-  /** Nothing passes, in neither direction. */
-  cutOff = false;
-  /** Whether the node whose connections come from this address is cut off. */
-  isCut: (daemonHost: string) => boolean = () => false;
+  /** A cut cable: what it concerns waits, and no connection ends. */
+  cut: Cut = "none";
+  /** The cut of the node whose connections come from this address. */
+  cutOf: (daemonHost: string) => Cut = () => "none";
   private readonly server: Server;
   private readonly passages = new Set<Passage>();
   private daemonPort = 0;
@@ -52,6 +55,11 @@ export class Gate {
     this.daemonPort = port;
   }
 
+  /** Refuses new connections from now on; those there are go on. */
+  shut(): void {
+    if (this.server.listening) this.server.close();
+  }
+
   /** Ends all connections, also those of a node that is cut off: nobody will mend its cable. */
   async close(): Promise<void> {
     this.closed = true;
@@ -60,7 +68,7 @@ export class Gate {
       outer.destroy();
       inner.destroy();
     }
-    await new Promise<void>((resolve) => this.server.close(() => resolve()));
+    if (this.server.listening) await new Promise<void>((resolve) => this.server.close(() => resolve()));
   }
 
   private enter(outer: Socket): void {
@@ -69,37 +77,47 @@ export class Gate {
     inner.unref();
     const passage: Passage = { from: outer.remoteAddress ?? "", outer, inner };
     this.passages.add(passage);
-    const end = (): void => {
-      this.whenOpen(passage, () => {
-        this.passages.delete(passage);
-        outer.destroy();
-        inner.destroy();
-      });
+    let entered = false;
+    const over = (): void => {
+      if (outer.destroyed && inner.destroyed) this.passages.delete(passage);
     };
     outer.on("error", () => {});
     inner.on("error", () => {});
-    outer.on("close", end);
-    inner.on("close", end);
-    this.pass(passage, outer, inner);
-    this.pass(passage, inner, outer);
-    inner.once("connect", () => outer.resume());
+    outer.on("close", () => {
+      over();
+      this.whenOpen(passage, "in", () => inner.destroy());
+    });
+    // A daemon that does not listen refuses, and so does its gate.
+    inner.on("close", () => {
+      over();
+      this.whenOpen(passage, "out", () => (entered ? outer.destroy() : outer.resetAndDestroy()));
+    });
+    this.pass(passage, "in", outer, inner);
+    this.pass(passage, "out", inner, outer);
+    inner.once("connect", () => {
+      entered = true;
+      outer.resume();
+    });
   }
 
-  private pass(passage: Passage, from: Socket, to: Socket): void {
+  private pass(passage: Passage, way: "in" | "out", from: Socket, to: Socket): void {
     from.on("data", (chunk: Buffer) => {
       from.pause();
-      this.whenOpen(passage, () => {
+      this.whenOpen(passage, way, () => {
         if (to.destroyed || from.destroyed) return;
         if (to.write(chunk)) from.resume();
         else to.once("drain", () => from.resume());
       });
     });
-    from.on("end", () => this.whenOpen(passage, () => to.end()));
+    from.on("end", () => this.whenOpen(passage, way, () => to.end()));
   }
 
-  private whenOpen(passage: Passage, act: () => void): void {
+  /** `way`: to this gate's node, or from it. */
+  private whenOpen(passage: Passage, way: "in" | "out", act: () => void): void {
     if (this.closed) return;
-    if (!this.cutOff && !this.isCut(passage.from)) return act();
-    setTimeout(() => this.whenOpen(passage, act), lookMs).unref();
+    if (!blocks(this.cut, way) && !blocks(this.cutOf(passage.from), way === "in" ? "out" : "in")) return act();
+    setTimeout(() => this.whenOpen(passage, way, act), lookMs).unref();
   }
 }
+
+const blocks = (cut: Cut, way: "in" | "out"): boolean => cut === "both" || cut === way;

@@ -71,13 +71,39 @@ export interface JoinInfo {
   readonly objectStoreMemory: number;
   /** A node that came with a driver and offers nothing. */
   readonly driverOnly: boolean;
-  /** When it was a member before its head went away: what runs here, so that a new head on the old store knows. */
-  readonly actors: readonly {
-    readonly spec: ActorSpec;
-    readonly incarnation: number;
+  /** When it has been a member before: a head that is new, or has missed something, goes by it. Null at the first join. */
+  readonly here: NodeInventory | null;
+}
+
+/** What a node that joins again has of what the head keeps account of. What is not in it has ended. */
+export interface NodeInventory {
+  readonly actors: readonly ActorHere[];
+  /** Its own processes. */
+  readonly processes: readonly WorkerId[];
+  /** Jobs of its drivers. */
+  readonly driven: readonly { readonly info: JobInfo; readonly driverPid: number }[];
+  /** Jobs it has something of. */
+  readonly jobs: readonly JobId[];
+  /** Actors that its processes want to hear of. */
+  readonly subscriptions: readonly (readonly [WorkerId, readonly ActorId[]])[];
+  /** Bundles reserved here, by their numbers in the group. */
+  readonly bundles: readonly (readonly [PlacementGroupId, readonly number[]])[];
+  /** Told in vain since the head was last heard, in order. */
+  readonly news: readonly NodeMessage[];
+}
+
+/** An actor that has a process on a node. */
+export interface ActorHere {
+  readonly spec: ActorSpec;
+  readonly incarnation: number;
+  readonly place: {
     readonly workerId: WorkerId;
+    readonly address: string;
     readonly pid: number;
-  }[];
+    readonly gpuIds: readonly number[];
+  };
+  /** Its constructor is through, as far as the head has said so. */
+  readonly alive: boolean;
 }
 
 /** The answer to a node that cannot be a member; trying again would not help. */

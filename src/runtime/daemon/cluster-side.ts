@@ -5,6 +5,7 @@
  */
 import { connect, type Socket } from "node:net";
 import { hostname } from "node:os";
+import { ClusterConnectionError } from "../../base/errors.ts";
 import { type JobId, type NodeId, type NodeKey, nodeKeyOf, type WorkerId } from "../../base/ids.ts";
 import type { LogLine, NodeView, Resources } from "../../wire/messages.ts";
 import {
@@ -17,11 +18,12 @@ import {
 } from "../../wire/node-messages.ts";
 import { RemoteNode } from "../head/remote-node.ts";
 import { NodeLinks } from "../transport/node-links.ts";
-import type { ClusterConfig } from "./config.ts";
+import { type ClusterConfig, nodeTimeoutMs } from "./config.ts";
 import type { Daemon } from "./daemon.ts";
 import { HeadInbox } from "./head-inbox.ts";
 import type { HeadCaller } from "./head-methods.ts";
 import { ackOfHeartbeat, HeadWatch } from "./head-watch.ts";
+import { HeadNews, repeatNews, takeInventory } from "./inventory.ts";
 import { NodeInbox } from "./node-inbox.ts";
 import { refusalByJob } from "./slurm-job.ts";
 
@@ -46,6 +48,10 @@ export class ClusterSide {
   private newsTimer: NodeJS.Timeout | null = null;
   private lastNews = "";
   private closed = false;
+  /** It has been accepted by a head. */
+  private isMember = false;
+  private readonly news = new HeadNews();
+  private confirming: NodeJS.Timeout | null = null;
   port = 0;
 
   constructor(daemon: Daemon, config: ClusterConfig) {
@@ -90,7 +96,7 @@ export class ClusterSide {
     this.watch = new HeadWatch(this.links, head.host, head.port, {
       joinInfo: () => this.joinInfo(),
       heartbeat: (sequence) => this.heartbeat(sequence),
-      joined: (answer) => this.joined(answer),
+      joined: (answer, earlier) => this.joined(answer, earlier),
       interrupted: (reason) => {
         this.daemon.log.line(`the head is out of reach: ${reason}`);
         this.daemon.warn(null, `The head of the cluster is out of reach (${reason}); trying to reach it again`);
@@ -131,12 +137,35 @@ export class ClusterSide {
     return [...this.keys.values()].filter((nodeId) => nodeId !== this.daemon.nodeId);
   }
 
-  sendToHead(message: NodeMessage): void {
-    if (this.watch?.headNodeId != null) this.links.send(this.watch.headNodeId, message);
+  get isJoined(): boolean {
+    return this.watch?.isJoined ?? true;
   }
 
-  askHead(method: string, params: unknown, caller: unknown): Promise<unknown> {
-    return this.links.request(this.headNodeId, `head.${method}`, [params, caller], headRequestMs);
+  /** The head's own daemon, when the head has read its store. */
+  becomeHeadOf(clusterId: string): void {
+    this.clusterId = clusterId;
+  }
+
+  sendToHead(message: NodeMessage): void {
+    if (this.watch?.headNodeId != null && this.watch.isTalking) this.links.send(this.watch.headNodeId, message);
+    else this.news.missed(message);
+  }
+
+  /** Waits for a head that is away. A request that the head may have answered when it was lost is repeated where that makes no difference. */
+  async askHead(method: string, params: unknown, caller: unknown): Promise<unknown> {
+    for (;;) {
+      if (!this.isJoined) await this.watch?.joined();
+      try {
+        return await this.links.request(this.headNodeId, `head.${method}`, [params, caller], headRequestMs);
+      } catch (error) {
+        if (this.isJoined || this.closed) throw error;
+        if (!mayRepeat(method, params as Record<string, unknown> | null))
+          throw new ClusterConnectionError(
+            `Cannot tell whether '${method}' was done: the connection to the head of the cluster broke meanwhile (${(error as Error).message})`,
+            {},
+          );
+      }
+    }
   }
 
   /** Something was granted or given back here: the head is told soon, if it changed what is free. */
@@ -161,6 +190,7 @@ export class ClusterSide {
   async close(reason: string): Promise<void> {
     this.closed = true;
     if (this.newsTimer !== null) clearTimeout(this.newsTimer);
+    if (this.confirming !== null) clearTimeout(this.confirming);
     if (this.watch !== null) this.sendToHead([NodeKind.Leaving, reason]);
     this.watch?.close();
     await this.links.close();
@@ -222,18 +252,42 @@ export class ClusterSide {
     const { head } = this.daemon;
     if (head === null) return { refused: "this is not the head of a cluster, only a node" };
     if (info?.nodeId !== from) return { refused: "its join names another node" };
+    const node = new RemoteNode(from, (message) => this.links.send(from, message));
     const refused =
       refusalByJob(this.daemon.config.labels, info.labels) ??
-      head.join(info, new RemoteNode(from, (message) => this.links.send(from, message)), false);
+      head.join(info, node, false, (message) => this.headInbox?.receive(from, message));
     if (refused !== null) return { refused };
     this.daemon.log.line(`node ${from} joined from ${info.host}:${info.port}`);
     return { clusterId: this.id, headNodeId: this.daemon.nodeId, nodes: head.members.views() };
   }
 
-  private joined({ clusterId, nodes }: Joined): void {
+  /** `earlier`: the head before this one. */
+  private joined({ clusterId, nodes }: Joined, earlier: NodeId | null): void {
     this.clusterId = clusterId;
-    this.nodesChanged(nodes);
+    this.news.told();
+    const old = earlier === null ? undefined : this.nodes.get(earlier);
+    const isSaid = nodes.some(({ nodeId }) => nodeId === earlier);
+    const deathReason = "it was the head's, and the head has been started again";
+    this.nodesChanged(old?.alive === true && !isSaid ? [...nodes, { ...old, alive: false, deathReason }] : nodes);
+    if (this.isMember) {
+      repeatNews(this.daemon);
+      this.daemon.warn(null, "The head of the cluster is back");
+    }
+    this.isMember = true;
+    if (earlier !== null) this.confirmNodes(new Set(nodes.map(({ nodeId }) => nodeId)));
     this.daemon.log.line(`joined cluster ${clusterId} at ${this.headAddress.host}:${this.headAddress.port}`);
+  }
+
+  /** Nodes that a new head does not know, and that do not join it in the time of a silent node, are gone. */
+  private confirmNodes(said: ReadonlySet<NodeId>): void {
+    const since = this.version;
+    const open = [...this.nodes.values()].filter(({ nodeId, alive }) => alive && !said.has(nodeId));
+    if (this.confirming !== null) clearTimeout(this.confirming);
+    this.confirming = setTimeout(() => {
+      const unsaid = open.filter(({ nodeId }) => (this.nodes.get(nodeId)?.version ?? 0) <= since);
+      this.nodesChanged(unsaid.map((node) => ({ ...node, alive: false, deathReason: "it has not joined the new head" })));
+    }, nodeTimeoutMs);
+    this.confirming.unref();
   }
 
   private disconnected(nodeId: NodeId, reason: string): void {
@@ -252,7 +306,7 @@ export class ClusterSide {
       labels: daemon.config.labels,
       objectStoreMemory: daemon.config.objectStoreMemory,
       driverOnly: config.driverOnly,
-      actors: daemon.livingActors(),
+      here: this.isMember ? takeInventory(daemon, this.news) : null,
     };
   }
 
@@ -260,6 +314,13 @@ export class ClusterSide {
     const available: Resources = this.daemon.freeResources();
     return [NodeKind.Heartbeat, sequence, available, this.daemon.pendingDemands(), this.daemon.store?.bytesUsed ?? 0];
   }
+}
+
+/** Whether the head may do it twice: the second time changes nothing, and is answered like the first. */
+function mayRepeat(method: string, params: Record<string, unknown> | null): boolean {
+  if (method === "kvPut") return params?.overwrite !== false;
+  if (method === "killActor") return params?.noRestart !== false;
+  return method !== "kvDel";
 }
 
 /** Whether nothing listens there: refused at once. Silence is no answer. */

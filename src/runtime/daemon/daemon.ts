@@ -13,11 +13,19 @@ import type { ActorPlace } from "../../core/actor-registry-events.ts";
 import { candidateOf } from "../../core/placement.ts";
 import type { SchedulerEffect } from "../../core/scheduler-events.ts";
 import { Kind, protocolVersion } from "../../wire/index.ts";
-import type { ActorSpec, FromDaemon, HelloInfo, ProcessExit, Resources, SchedulingSpec, ToDaemon } from "../../wire/messages.ts";
-import { type ClusterNode, type JobInfo, type JoinInfo, NodeKind, type PendingDemand } from "../../wire/node-messages.ts";
+import type { FromDaemon, HelloInfo, ProcessExit, Resources, SchedulingSpec, ToDaemon, WireValue } from "../../wire/messages.ts";
+import {
+  type ActorHere,
+  type ClusterNode,
+  type JobInfo,
+  type JoinInfo,
+  NodeKind,
+  type PendingDemand,
+} from "../../wire/node-messages.ts";
 import { type ControlStore, openControlStore } from "../head/control-store.ts";
 import { Head } from "../head/head.ts";
 import { type HeadSide, RemoteHead } from "../head/head-side.ts";
+import { Subscriptions } from "../head/subscriptions.ts";
 import { codeDir, daemonSocket } from "../owner/session-paths.ts";
 import { Link } from "../transport/link.ts";
 import { acceptRelayed, RelayServer } from "../transport/relay.ts";
@@ -45,13 +53,11 @@ import { WorkerPool } from "./worker-pool.ts";
 import type { WorkerProcess } from "./worker-process.ts";
 import { WorkingDirs } from "./working-dirs.ts";
 
-/** An actor that has a process on this node. */
-export interface ActorHere {
-  readonly spec: ActorSpec;
-  readonly incarnation: number;
-  readonly workerId: WorkerId;
-  readonly pid: number;
+/** An actor that has a process on this node, and what it has said. */
+export interface LocalActor extends ActorHere {
   alive: boolean;
+  ready: { readonly error: WireValue | null; readonly errorText: string } | null;
+  exiting: boolean;
 }
 
 export class Daemon {
@@ -77,7 +83,9 @@ export class Daemon {
   /** The other nodes; null for a local `init()`. */
   readonly cluster: ClusterSide | null;
   /** Actors that live or start here: what a head that has restarted must be told. */
-  readonly actorsHere = new Map<ActorId, ActorHere>();
+  readonly actorsHere = new Map<ActorId, LocalActor>();
+  /** Actors that processes of this node want to hear of: a head that has restarted must be told. */
+  readonly subscriptions = new Subscriptions();
   readonly code: NodeCode;
   readonly workingDirs: WorkingDirs;
   readonly eventDrain: EventDrain;
@@ -169,6 +177,7 @@ export class Daemon {
     if (this.head !== null) {
       this.controlStore = await openControlStore(this.cluster.config.storeFile);
       this.head.recover(this.controlStore);
+      this.cluster.becomeHeadOf(this.head.memory.clusterId(this.config.clusterId));
     }
     await this.cluster.start();
   }
@@ -186,7 +195,7 @@ export class Daemon {
       labels,
       objectStoreMemory,
       driverOnly: false,
-      actors: [],
+      here: null,
     };
   }
 
@@ -370,6 +379,10 @@ export class Daemon {
     this.scheduling.dispatch({ kind: "jobStarted", jobId, prestart });
   }
 
+  jobIds(): JobId[] {
+    return [...this.jobs.keys()];
+  }
+
   jobInfo(jobId: JobId): JobInfo | null {
     return this.jobs.get(jobId) ?? null;
   }
@@ -403,6 +416,7 @@ export class Daemon {
     if (client.pid === this.config.driverPid) return this.onEnd("its driver is gone", false);
     this.logs.removeDriver(client.jobId, client.link);
     this.forgetOwner(client.id);
+    this.subscriptions.processGone(client.id);
     this.transfer?.ownerDied(client.id);
     this.headSide.onDriverGone(client.id, client.jobId);
     this.jobEnded(client.jobId);
@@ -453,11 +467,17 @@ export class Daemon {
       case Kind.Retiring:
         client.worker?.expectEnd("it had run as many calls as its function allows", null);
         return this.scheduling.dispatch({ kind: "workerRetiring", workerId: client.id });
-      case Kind.ActorReady:
+      case Kind.ActorReady: {
+        const actor = this.actorsHere.get(message[1]);
+        if (actor?.incarnation === message[2]) actor.ready = { error: message[3] ?? null, errorText: message[4] };
         return this.headSide.onActorReady(message[1], message[2], message[3] ?? null, message[4]);
-      case Kind.ActorExiting:
+      }
+      case Kind.ActorExiting: {
         client.worker?.expectEnd("exitActor()", null);
+        const actor = this.actorsHere.get(message[1]);
+        if (actor?.incarnation === message[2]) actor.exiting = true;
         return this.headSide.onActorExiting(message[1], message[2]);
+      }
       case Kind.StayAlive:
         client.worker?.stays();
         return this.scheduling.dispatch({ kind: "workerStays", workerId: client.id });
@@ -518,7 +538,8 @@ export class Daemon {
     client?.link.fail("its process has ended");
     this.leases.workerGone(workerId);
     this.memoryWatch.workerGone(workerId);
-    for (const [actorId, actor] of this.actorsHere) if (actor.workerId === workerId) this.actorsHere.delete(actorId);
+    this.subscriptions.processGone(workerId);
+    for (const [actorId, actor] of this.actorsHere) if (actor.place.workerId === workerId) this.actorsHere.delete(actorId);
     this.broadcast([Kind.WorkerDied, workerId, exit]);
     this.scheduling.dispatch({ kind: "workerGone", workerId });
     this.forgetOwner(workerId);
@@ -552,10 +573,6 @@ export class Daemon {
     return this.scheduling.describe().demands.map(({ label, resources, count }) => ({ label, resources, count }));
   }
 
-  livingActors(): JoinInfo["actors"] {
-    return [...this.actorsHere.values()].filter(({ alive }) => alive);
-  }
-
   /** Another node is dead: processes learn it, and what was here for owners there ends. */
   nodeDied(nodeId: NodeId, reason: string): void {
     this.log.line(`node ${nodeId} is dead: ${reason}`);
@@ -573,8 +590,11 @@ export class Daemon {
   /** As `drain`, after telling the head, so that nothing new comes meanwhile. With `all` every node was asked: the head is the last to go. */
   leave(reason: string, all = false): void {
     if (this.cluster === null || this.cluster.config.driverOnly) return this.requestShutdown(reason);
+    // A head that is away has nothing to send here, and need not be waited for.
     const asked =
-      this.head !== null ? Promise.resolve() : this.cluster.askHead("drainNode", { nodeId: this.nodeId, reason }, null);
+      this.head !== null || !this.cluster.isJoined
+        ? Promise.resolve()
+        : this.cluster.askHead("drainNode", { nodeId: this.nodeId, reason }, null);
     asked.catch(() => {}).finally(() => this.drain(reason, all && this.head !== null));
   }
 

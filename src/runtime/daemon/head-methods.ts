@@ -49,8 +49,13 @@ export type HeadMethods = {
 };
 
 export function createHeadMethods(head: Head, daemon: Daemon): HeadMethods {
+  /** The answer, when what it says survives the end of this process. */
+  const kept = <T>(answer: T): T | Promise<T> => head.memory.store.sync().then(() => answer);
   return {
-    createActor: (spec, caller) => head.createActor(spec, caller),
+    createActor(spec, caller) {
+      const view = head.createActor(spec, caller);
+      return spec.detached ? kept(view) : view;
+    },
     getActor: ({ name, namespace }, caller) => head.findActor(namespace, name, caller),
     subscribeActor: ({ actorId, byName }, caller) => head.subscribeActor(actorId, byName ?? null, caller),
     killActor({ actorId, noRestart }) {
@@ -66,7 +71,7 @@ export function createHeadMethods(head: Head, daemon: Daemon): HeadMethods {
         .listActors()
         .filter((view) => (all === true || view.state !== "DEAD") && (namespace === undefined || view.namespace === namespace)),
 
-    createPlacementGroup: (spec) => head.createGroup(spec),
+    createPlacementGroup: (spec) => (spec.detached ? kept(head.createGroup(spec)) : head.createGroup(spec)),
     removePlacementGroup({ groupId }) {
       head.removeGroup(groupId);
       return null;
@@ -80,10 +85,10 @@ export function createHeadMethods(head: Head, daemon: Daemon): HeadMethods {
     availableResources: () => sum(nodeViews(head, daemon).flatMap((node) => (node.alive ? [node.available] : []))),
     status: () => status(head, daemon),
 
-    kvPut: ({ namespace, key, value, overwrite }) => head.kvPut(namespace, key, value, overwrite ?? true),
-    kvGet: ({ namespace, key }) => head.kvGet(namespace, key),
-    kvDel: ({ namespace, key }) => head.kvDelete(namespace, key),
-    kvKeys: ({ namespace, prefix }) => head.kvKeys(namespace, prefix ?? ""),
+    kvPut: ({ namespace, key, value, overwrite }) => kept(head.memory.putKey(namespace, key, value, overwrite ?? true)),
+    kvGet: ({ namespace, key }) => head.memory.getKey(namespace, key),
+    kvDel: ({ namespace, key }) => kept(head.memory.deleteKey(namespace, key)),
+    kvKeys: ({ namespace, prefix }) => head.memory.keys(namespace, prefix ?? ""),
 
     timeline: ({ jobId }) => head.taskEvents.of(jobId),
     listTasks: ({ jobId, limit }) => head.taskEvents.of(jobId).slice(-(limit ?? 10_000)),

@@ -5,7 +5,7 @@
  * longer than that. A head whose process is gone cannot have declared anything: its address refuses connections, and the node goes on and waits
  * `headRestartMs` for a head on the same store to come back.
  */
-import { AuthenticationError } from "../../base/errors.ts";
+import { AuthenticationError, ClusterConnectionError } from "../../base/errors.ts";
 import type { NodeId } from "../../base/ids.ts";
 import type { Joined, JoinInfo, NodeMessage, NotJoined } from "../../wire/node-messages.ts";
 import { NodeKind } from "../../wire/node-messages.ts";
@@ -15,7 +15,8 @@ import { headRestartMs, heartbeatMs, joinRetryMs, nodeTimeoutMs } from "./config
 export interface HeadWatchHandlers {
   joinInfo(): JoinInfo;
   heartbeat(sequence: number): NodeMessage;
-  joined(answer: Joined): void;
+  /** `earlier`: the head there was before, when this is another. */
+  joined(answer: Joined, earlier: NodeId | null): void;
   /** The connection broke; it goes on trying. */
   interrupted(reason: string): void;
   /** It is over: this node is no member any more. */
@@ -36,6 +37,12 @@ export class HeadWatch {
   private readonly port: number;
   private readonly handlers: HeadWatchHandlers;
   headNodeId: NodeId | null = null;
+  /** What is sent now is heard after the request to join. */
+  isTalking = false;
+  /** The head that has accepted this node last. */
+  private accepted: NodeId | null = null;
+  private waiting: { resolve(): void; reject(error: Error): void }[] = [];
+  private lostAs: Error | null = null;
   private heardAtMs = 0;
   private sequence = 0;
   private beat: NodeJS.Timeout | null = null;
@@ -73,25 +80,52 @@ export class HeadWatch {
   }
 
   disconnected(nodeId: NodeId, reason: string): void {
-    if (this.closed || nodeId !== this.headNodeId || this.reconnecting) return;
+    if (nodeId !== this.headNodeId) return;
+    this.isTalking = false;
+    if (this.closed || this.reconnecting) return;
     this.handlers.interrupted(reason);
     this.reconnecting = true;
     void this.reconnect(reason);
   }
 
+  /** Resolves when this node is a member and the head can be asked; rejects when it is lost. */
+  joined(): Promise<void> {
+    if (this.lostAs !== null) return Promise.reject(this.lostAs);
+    if (this.isJoined) return Promise.resolve();
+    return new Promise((resolve, reject) => this.waiting.push({ resolve, reject }));
+  }
+
+  get isJoined(): boolean {
+    return this.isTalking && this.accepted === this.headNodeId && !this.reconnecting;
+  }
+
   close(): void {
     this.closed = true;
+    this.lostAs ??= new ClusterConnectionError("Cannot ask the head of the cluster: this node is ending", {});
+    for (const { reject } of this.waiting.splice(0)) reject(this.lostAs);
     if (this.beat !== null) clearInterval(this.beat);
   }
 
   private async joinOnce(timeoutMs: number): Promise<void> {
     const nodeId = await this.links.dial(this.host, this.port, timeoutMs);
     this.headNodeId = nodeId;
-    const answer = (await this.links.request(nodeId, "join", this.handlers.joinInfo(), timeoutMs)) as Joined | NotJoined;
-    if ("refused" in answer) throw new JoinRefused(answer.refused);
+    const answering = this.links.request(nodeId, "join", this.handlers.joinInfo(), timeoutMs);
+    this.isTalking = true;
+    const answer = (await answering.catch((error) => {
+      this.isTalking = false;
+      throw error;
+    })) as Joined | NotJoined;
+    if ("refused" in answer) {
+      this.isTalking = false;
+      throw new JoinRefused(answer.refused);
+    }
     if (this.closed) return;
     this.heard();
-    this.handlers.joined(answer);
+    const earlier = this.accepted !== nodeId ? this.accepted : null;
+    this.accepted = nodeId;
+    this.reconnecting = false;
+    this.handlers.joined(answer, earlier);
+    for (const { resolve } of this.waiting.splice(0)) resolve();
     this.beat ??= setInterval(() => this.tick(), heartbeatMs);
     this.sendHeartbeat();
   }
@@ -104,7 +138,7 @@ export class HeadWatch {
   }
 
   sendHeartbeat(): void {
-    if (this.headNodeId !== null && !this.closed && this.links.isOpen(this.headNodeId))
+    if (this.headNodeId !== null && !this.closed && this.isTalking && this.links.isOpen(this.headNodeId))
       this.links.send(this.headNodeId, this.handlers.heartbeat(++this.sequence));
   }
 
@@ -114,9 +148,7 @@ export class HeadWatch {
     let lastHeard = this.heardAtMs;
     while (!this.closed) {
       try {
-        await this.joinOnce(2_000);
-        this.reconnecting = false;
-        return;
+        return await this.joinOnce(2_000);
       } catch (error) {
         const text = (error as Error).message;
         if (isFinal(error)) return this.giveUp(text);
@@ -135,6 +167,7 @@ export class HeadWatch {
 
   private giveUp(reason: string): void {
     if (this.closed) return;
+    this.lostAs = new ClusterConnectionError(`Cannot ask the head of the cluster: ${reason}`, {});
     this.close();
     if (this.headNodeId !== null) this.links.drop(this.headNodeId, reason);
     this.handlers.lost(reason);

@@ -11,6 +11,8 @@ export class LocalNode implements HeadNode {
   private readonly daemon: Daemon;
   /** The latest try to reserve bundles of each group here. */
   private readonly attempts = new Map<PlacementGroupId, number>();
+  /** Actors that are to be placed here and have not been started. */
+  private readonly placing = new Set<ActorId>();
 
   constructor(daemon: Daemon) {
     this.daemon = daemon;
@@ -22,6 +24,7 @@ export class LocalNode implements HeadNode {
 
   placeActor({ actorId, jobId, placement, lifetimeResources }: ActorSpec, job: JobInfo | null): void {
     if (job !== null) this.daemon.learnJob(job);
+    this.placing.add(actorId);
     this.daemon.scheduling.dispatch({
       kind: "placeActor",
       actorId,
@@ -32,16 +35,24 @@ export class LocalNode implements HeadNode {
   }
 
   unplaceActor(actorId: ActorId): void {
+    this.placing.delete(actorId);
     this.daemon.actorsHere.delete(actorId);
     this.daemon.scheduling.dispatch({ kind: "actorGone", actorId });
   }
 
   startActor(spec: ActorSpec, incarnation: number, place: ActorPlace): void {
     const client = this.daemon.clients.get(place.workerId);
+    this.placing.delete(spec.actorId);
     if (client === undefined) return; // its end is on the way
     client.actorId = spec.actorId;
-    this.daemon.actorsHere.set(spec.actorId, { spec, incarnation, workerId: client.id, pid: client.pid, alive: false });
+    const here = { workerId: client.id, address: client.worker?.address ?? "", pid: client.pid, gpuIds: place.gpuIds };
+    this.daemon.actorsHere.set(spec.actorId, { spec, incarnation, place: here, alive: false, ready: null, exiting: false });
     client.link.send([Kind.StartActor, spec, incarnation, place.gpuIds]);
+  }
+
+  /** The head that ordered it is gone, or will order it again. */
+  giveUpPlacing(): void {
+    for (const actorId of [...this.placing]) this.unplaceActor(actorId);
   }
 
   settleActor(actorId: ActorId): void {
@@ -87,6 +98,7 @@ export class LocalNode implements HeadNode {
   }
 
   publishActor(to: WorkerId, view: ActorView): void {
+    if (view.state === "DEAD") this.daemon.subscriptions.remove(to, view.actorId);
     this.daemon.send(to, [Kind.ActorState, view]);
   }
 

@@ -68,7 +68,10 @@ function candidates(daemon: Daemon): MemoryCandidate[] {
       sinceMs: Math.max(grantedAtMs, known?.sinceMs ?? 0),
     });
   }
-  for (const { spec, workerId, pid } of daemon.actorsHere.values()) {
+  for (const {
+    spec,
+    place: { workerId, pid },
+  } of daemon.actorsHere.values()) {
     const { className, actorId } = spec;
     const worker = daemon.pool.get(workerId);
     if (worker === undefined || worker.isEnding) continue;

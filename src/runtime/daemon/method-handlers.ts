@@ -2,6 +2,7 @@
 import { hostname } from "node:os";
 import { isShoalError } from "../../base/errors.ts";
 import { nodeKeyOf } from "../../base/ids.ts";
+import type { ActorView } from "../../wire/messages.ts";
 import type { Client } from "./client.ts";
 import type { ClusterSide } from "./cluster-side.ts";
 import type { Daemon } from "./daemon.ts";
@@ -21,7 +22,8 @@ export function createMethodHandlers(daemon: Daemon, headMethods: HeadMethods | 
       (params: unknown, caller: Client) => {
         const from: HeadCaller = { nodeId, workerId: caller.id, jobId: caller.jobId };
         if (headMethods !== null) return (headMethods[name] as (params: unknown, from: HeadCaller) => unknown)(params, from);
-        return (daemon.cluster as ClusterSide).askHead(name, params, from);
+        const answer = (daemon.cluster as ClusterSide).askHead(name, params, from);
+        return followsActor.has(name) ? answer.then((view) => following(daemon, caller, view as ActorView | null)) : answer;
       },
     ]),
   ) as unknown as Pick<MethodHandlers<Client>, HeadMethodName>;
@@ -58,6 +60,15 @@ export function createMethodHandlers(daemon: Daemon, headMethods: HeadMethods | 
       return null;
     },
   };
+}
+
+/** Requests whose asker is told of the actor from then on. */
+const followsActor: ReadonlySet<HeadMethodName> = new Set(["createActor", "getActor", "subscribeActor"]);
+
+function following(daemon: Daemon, { id }: Client, view: ActorView | null): ActorView | null {
+  if (view !== null && view.state !== "DEAD" && daemon.clients.has(id))
+    daemon.subscriptions.add(view.actorId, { nodeId: daemon.nodeId, workerId: id });
+  return view;
 }
 
 /** An error as it travels. Only what a receiver can use: no stacks of ours. */

@@ -2,6 +2,7 @@
  * Runs the pure scheduler: feeds it events with the time, hands out its effects in order, and wakes it when it asked to be woken.
  * Events that arise while effects are carried out wait for their turn, so no step ever sees a half-done one.
  */
+import type { PlacementGroupId } from "../../base/ids.ts";
 import {
   availableResources,
   createScheduler,
@@ -55,6 +56,13 @@ export class Scheduling {
 
   available(): Record<string, number> {
     return availableResources(this.state);
+  }
+
+  /** Bundles reserved here, by their numbers in the group. */
+  bundles(): (readonly [PlacementGroupId, readonly number[]])[] {
+    return [...this.state.groups.values()]
+      .filter(({ phase }) => phase === "created")
+      .map(({ groupId, source }) => [groupId, [...source.indexes]]);
   }
 
   close(): void {

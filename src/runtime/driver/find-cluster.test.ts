@@ -58,6 +58,12 @@ describe("findCluster", () => {
     expect(find("10.0.0.1:7001", [hidden])).toEqual({ kind: "here", node: hidden });
   });
 
+  test("the address of a node that is not the head's stands for that node", () => {
+    const second = node({ nodeId: "bbbbbb0000000000" as NodeHere["nodeId"], isHead: false, host: "10.0.0.2", port: 7777 });
+    expect(find(undefined, [head, second], "10.0.0.2:7777")).toEqual({ kind: "here", node: second });
+    expect(find(undefined, [head, second], "10.0.0.1:6379")).toEqual({ kind: "here", node: head });
+  });
+
   test("among several clusters somebody must choose, and is told the addresses", () => {
     expect(() => find(undefined, [head, other])).toThrow(/10\.0\.0\.1:6379, 10\.0\.0\.1:7000/);
     expect(find(undefined, [head, other], "10.0.0.1:7000")).toEqual({ kind: "here", node: other });

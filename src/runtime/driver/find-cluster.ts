@@ -46,7 +46,10 @@ function at(address: ClusterAddress, around: Surroundings): ClusterChoice {
   const members = around
     .nodes()
     .filter((node) => node.headPort === address.port && (node.headHost === address.host || (local && node.isHead)));
-  return members.length > 0 ? { kind: "here", node: preferred(members) } : { kind: "elsewhere", address };
+  if (members.length > 0) return { kind: "here", node: preferred(members) };
+  // The address of a node of this machine that is not the head's stands for that node.
+  const named = around.nodes().find((node) => node.host === address.host && node.port === address.port);
+  return named !== undefined ? { kind: "here", node: named } : { kind: "elsewhere", address };
 }
 
 /** The head's node, else the first: several nodes of a cluster on one machine are a test's. */

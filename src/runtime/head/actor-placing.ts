@@ -60,6 +60,20 @@ export class ActorPlacing {
     this.dispatch({ kind: "nodeHeard", nodeId });
   }
 
+  /** Nothing is placed until `resume`: the nodes are not all there. */
+  hold(): void {
+    this.dispatch({ kind: "hold" });
+  }
+
+  resume(): void {
+    this.dispatch({ kind: "resume" });
+  }
+
+  /** It has joined again: what it was sent may have been lost, and it has dropped what it had begun. */
+  nodeBack(nodeId: NodeId): void {
+    this.dispatch({ kind: "nodeBack", nodeId });
+  }
+
   /** Those who looked for a process there look elsewhere. */
   nodeGone(nodeId: NodeId): void {
     this.dispatch({ kind: "nodeGone", nodeId });

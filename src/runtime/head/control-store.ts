@@ -12,7 +12,7 @@ export interface ControlStore {
   delete(table: string, key: string): boolean;
   /** Entries in the order of their keys' first `put`. */
   entries(table: string): Iterable<readonly [key: string, value: unknown]>;
-  /** Resolves when everything put so far would survive the end of this process. */
+  /** Resolves when everything put so far survives the end of this process, however it ends. */
   sync(): Promise<void>;
   /** Writes what is left and lets go of the file. */
   close(): Promise<void>;

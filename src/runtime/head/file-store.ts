@@ -33,7 +33,7 @@ export class FileControlStore extends MemoryControlStore {
   }
 
   override async sync(): Promise<void> {
-    await this.database.flushed;
+    await this.database.committed;
   }
 
   override async close(): Promise<void> {

@@ -15,6 +15,8 @@ export interface GroupPlacingHandlers {
   created(groupId: PlacementGroupId): void;
   rescheduling(groupId: PlacementGroupId): void;
   removed(groupId: PlacementGroupId, actorIds: readonly ActorId[]): void;
+  /** Where its bundles are has changed. */
+  moved(spec: GroupSpec, nodes: readonly (NodeId | null)[]): void;
   warn(spec: GroupSpec, text: string): void;
 }
 
@@ -42,6 +44,25 @@ export class GroupPlacing {
 
   place(spec: GroupSpec): void {
     this.dispatch({ kind: "place", spec });
+  }
+
+  /** Known from the store of an earlier head, none of whose tries can be taken for one of this. */
+  restore(spec: GroupSpec, nodes: readonly (NodeId | null)[]): void {
+    this.dispatch({ kind: "restore", spec, nodes, attempt: Date.now() });
+  }
+
+  /** Nothing is placed until `resume`: the nodes are not all there. */
+  hold(): void {
+    this.dispatch({ kind: "hold" });
+  }
+
+  resume(): void {
+    this.dispatch({ kind: "resume" });
+  }
+
+  /** It has joined again, with these bundles: what it was sent, or has sent, may have been lost. */
+  nodeBack(nodeId: NodeId, bundles: ReadonlyMap<PlacementGroupId, readonly number[]>): void {
+    this.dispatch({ kind: "nodeBack", nodeId, bundles });
   }
 
   remove(groupId: PlacementGroupId): void {
@@ -108,6 +129,8 @@ export class GroupPlacing {
         for (const node of members.living()) node.announceGroup(spec.groupId, nodes, spec.bundles);
         return;
       }
+      case "save":
+        return handlers.moved(effect.spec, effect.nodes);
       case "created":
         return handlers.created(effect.groupId);
       case "rescheduling":

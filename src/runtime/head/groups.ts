@@ -19,6 +19,8 @@ export class Groups {
 
   /** Returns the new record's view, or null when the name is taken. */
   add(spec: GroupSpec): GroupView | null {
+    const known = this.records.get(spec.groupId);
+    if (known !== undefined) return view(known);
     if (spec.name !== null && this.names.has(spec.name)) return null;
     const record: GroupRecord = { spec, state: "PENDING", waiters: [] };
     this.records.set(spec.groupId, record);

@@ -10,16 +10,18 @@ import { createActorRegistry, findByName, nextWakeMs, step, viewOf } from "../..
 import type { ActorPlace, RegistryEffect, RegistryEvent } from "../../core/actor-registry-events.ts";
 import type { GroupSpec } from "../../core/group-placement.ts";
 import type { ActorSpec, ActorView, GroupView, ProcessExit, Resources, TaskEvent, WireValue } from "../../wire/messages.ts";
-import type { ClusterNode, JobInfo, JoinInfo, PendingDemand } from "../../wire/node-messages.ts";
+import type { ClusterNode, JobInfo, JoinInfo, NodeInventory, NodeMessage, PendingDemand } from "../../wire/node-messages.ts";
 import { ActorPlacing } from "./actor-placing.ts";
 import { CodeTable } from "./code-table.ts";
-import { type ControlStore, MemoryControlStore } from "./control-store.ts";
+import type { ControlStore } from "./control-store.ts";
 import { GroupPlacing } from "./group-placing.ts";
 import { Groups } from "./groups.ts";
+import { HeadMemory } from "./head-memory.ts";
 import type { HeadNode } from "./head-node.ts";
 import type { HeadSide } from "./head-side.ts";
 import { Jobs } from "./jobs.ts";
 import { Members } from "./members.ts";
+import { type Subscriber, Subscriptions } from "./subscriptions.ts";
 import { TaskEvents } from "./task-events.ts";
 
 /** What the head needs of the daemon it lives in. */
@@ -32,46 +34,34 @@ export interface HeadHandlers {
   announced(nodes: readonly ClusterNode[]): void;
 }
 
-/** A process that wants to hear of an actor. */
-interface Subscriber {
-  readonly nodeId: NodeId;
-  readonly workerId: WorkerId;
-}
-
 /** Milliseconds in which the order to create an actor follows its handle, whatever the load. */
 const creationMs = 10_000;
 
-/** Milliseconds in which the nodes of a head that is back report what lives on them. */
-const recoveryMs = 10_000;
-
-const tables = { keys: "keys", actors: "detached actors" } as const;
-
 export class Head implements HeadSide {
-  private store: ControlStore = new MemoryControlStore();
+  readonly memory = new HeadMemory();
   private readonly registry = createActorRegistry();
   readonly code: CodeTable;
   private readonly groups = new Groups();
-  readonly jobs = new Jobs();
+  readonly jobs = new Jobs((jobId, record) => this.memory.saveJob(jobId, record));
   readonly taskEvents = new TaskEvents();
   readonly members: Members;
   private readonly actorPlacing: ActorPlacing;
   private readonly groupPlacing: GroupPlacing;
   private readonly handlers: HeadHandlers;
-  private readonly subscribers = new Map<ActorId, Map<WorkerId, Subscriber>>();
-  /** Which actors a process has subscribed to: to forget it when it ends. */
-  private readonly subscriptions = new Map<WorkerId, Set<ActorId>>();
+  private readonly subscriptions = new Subscriptions();
   /** Those who ask for actors that are still to be created. */
   private readonly awaited = new Map<ActorId, readonly ((view: ActorView | null) => void)[]>();
   private timer: NodeJS.Timeout | null = null;
   private queue: RegistryEvent[] = [];
   private stepping = false;
-  private recovery: NodeJS.Timeout | null = null;
+  /** Nodes of an earlier head that have neither joined again nor died; null: there was none, or all is settled. */
+  private awaitedNodes: Set<NodeId> | null = null;
   private lastCreated: (RegistryEffect & { kind: "created" }) | null = null;
 
   constructor(handlers: HeadHandlers) {
     this.handlers = handlers;
     this.code = new CodeTable(
-      () => this.store,
+      () => this.memory.store,
       (jobId) => this.needsCode(jobId),
     );
     this.members = new Members(handlers.nodeTimeoutMs, {
@@ -89,6 +79,7 @@ export class Head implements HeadSide {
       created: (groupId) => this.groupCreated(groupId),
       rescheduling: (groupId) => this.groups.becomeRescheduling(groupId),
       removed: (groupId, actorIds) => this.groupRemoved(groupId, actorIds),
+      moved: (spec, nodes) => this.memory.saveGroup({ spec, nodes }),
       warn: (spec, text) => this.warn(spec.jobId, text),
     });
   }
@@ -101,37 +92,88 @@ export class Head implements HeadSide {
     return false;
   }
 
+  // -------------------------------------------------------------- after an earlier head
+
   /**
-   * Takes over what an earlier head on the same store knew: keys, and detached actors with their names. The actors are placed anew unless a node that
-   * joins within `recoveryMs` has them alive.
+   * Takes over what an earlier head on the same store knew. Its nodes have the time of a silent node to join again; nothing is placed until all of them
+   * have, or are dead, as what lives is on them.
    */
   recover(store: ControlStore): void {
-    this.store = store;
-    const saved = [...store.entries(tables.actors)].map(([, value]) => value as { spec: ActorSpec; restartsLeft: number });
-    for (const { spec, restartsLeft } of saved) this.dispatch({ kind: "restored", spec, restartsLeft });
-    if (saved.length === 0) return;
-    this.recovery = setTimeout(() => this.dispatch({ kind: "placeRestored" }), recoveryMs);
-    this.recovery.unref();
+    this.memory.store = store;
+    const nodes = this.memory.nodes();
+    if (nodes.length === 0) return;
+    this.awaitedNodes = new Set(nodes.map(({ info }) => info.nodeId));
+    this.actorPlacing.hold();
+    this.groupPlacing.hold();
+    for (const record of this.memory.jobs()) this.jobs.restore(record);
+    for (const { spec, nodes } of this.memory.groups()) {
+      this.groups.add(spec);
+      this.groupPlacing.restore(spec, nodes);
+      if (!nodes.includes(null)) this.groups.becomeCreated(spec.groupId);
+    }
+    const gone = new Set(nodes.flatMap(({ info, isHead }) => (isHead ? [info.nodeId] : [])));
+    for (const saved of this.memory.actors()) {
+      // What is detached outlives even the head's machine.
+      const lost = saved.spec.detached && saved.place !== null && gone.has(saved.place.nodeId);
+      this.dispatch({ kind: "restored", saved: lost ? { ...saved, place: null } : saved });
+    }
+    for (const { info, isHead } of nodes)
+      this.members.restore(info, isHead ? "it was the head's, and the head has been started again" : null);
+  }
+
+  private nodeSettled(nodeId: NodeId): void {
+    if (this.awaitedNodes?.delete(nodeId) !== true || this.awaitedNodes.size > 0) return;
+    this.awaitedNodes = null;
+    this.dispatch({ kind: "placeRestored" });
+    for (const actorId of this.subscriptions.actors()) if (this.actor(actorId) === null) this.publish(unknownActor(actorId));
+    this.actorPlacing.resume();
+    this.groupPlacing.resume();
+  }
+
+  /** A node that was a member before says what it has. */
+  private reconcile({ nodeId }: JoinInfo, here: NodeInventory, node: HeadNode, told: (message: NodeMessage) => void): void {
+    for (const { info, driverPid } of here.driven) this.onJobStarted(info, driverPid);
+    for (const message of here.news) told(message);
+    for (const { spec, incarnation, place, alive } of here.actors)
+      this.dispatch({ kind: "recovered", spec, incarnation, place: { nodeId, ...place }, alive });
+    this.dispatch({ kind: "absent", nodeId, present: new Set(here.actors.map(({ spec }) => spec.actorId)) });
+    const processes = new Set(here.processes);
+    const key = nodeKeyOf(nodeId);
+    for (const ownerId of [...this.registry.byOwner.keys()])
+      if (nodeKeyOf(ownerId) === key && !processes.has(ownerId)) this.dispatch({ kind: "ownerGone", ownerId });
+    const driven = new Set(here.driven.map(({ info }) => info.jobId));
+    for (const jobId of this.jobs.drivenFrom(nodeId)) if (!driven.has(jobId)) this.onJobEnded(jobId);
+    for (const jobId of here.jobs) if (this.jobs.info(jobId) !== null && !this.jobs.isRunning(jobId)) node.jobEnded(jobId);
+    for (const [workerId, actorIds] of here.subscriptions)
+      for (const actorId of actorIds) this.subscribeAgain(actorId, { nodeId, workerId });
+    this.actorPlacing.nodeBack(nodeId);
+    this.groupPlacing.nodeBack(nodeId, new Map(here.bundles));
+  }
+
+  /** What it would have heard meanwhile is told now. */
+  private subscribeAgain(actorId: ActorId, from: Subscriber): void {
+    const view = this.actor(actorId);
+    if (view?.state !== "DEAD") this.subscriptions.add(actorId, from);
+    // While nodes are awaited one of them may have it.
+    if (view !== null || this.awaitedNodes === null)
+      this.members.node(from.nodeId)?.publishActor(from.workerId, view ?? unknownActor(actorId));
   }
 
   // -------------------------------------------------------------- nodes
 
-  /** Null when the node is a member now, else why it cannot be one. */
-  join(info: JoinInfo, node: HeadNode, isHead: boolean): string | null {
-    const isNew = !this.members.isAlive(info.nodeId);
+  /**
+   * Null when the node is a member now, else why it cannot be one. `told` is called with what the node has told in vain since it was last heard.
+   */
+  join(info: JoinInfo, node: HeadNode, isHead: boolean, told: (message: NodeMessage) => void = () => {}): string | null {
     const refused = this.members.join(info, node, isHead);
     if (refused !== null) return refused;
-    if (isNew && !isHead) {
+    this.memory.saveNode(info, isHead);
+    if (!isHead) {
       node.announceNodes(this.members.views());
-      this.groupPlacing.nodeJoined(info.nodeId);
+      if (info.here === null) this.groupPlacing.nodeJoined(info.nodeId);
+      else this.reconcile(info, info.here, node, told);
     }
-    for (const { spec, incarnation, workerId, pid } of info.actors)
-      this.dispatch({
-        kind: "recovered",
-        spec,
-        incarnation,
-        place: { nodeId: info.nodeId, workerId, address: "", pid, gpuIds: [] },
-      });
+    this.nodeSettled(info.nodeId);
     return null;
   }
 
@@ -151,7 +193,8 @@ export class Head implements HeadSide {
   private nodeDead(nodeId: NodeId, reason: string): void {
     this.handlers.nodeDead(nodeId, reason);
     const key = nodeKeyOf(nodeId);
-    for (const workerId of [...this.subscriptions.keys()]) if (nodeKeyOf(workerId) === key) this.unsubscribeAll(workerId);
+    this.memory.forgetNode(nodeId);
+    this.subscriptions.nodeGone(key);
     this.dispatch({ kind: "nodeDied", nodeId, text: reason });
     for (const ownerId of [...this.registry.byOwner.keys()])
       if (nodeKeyOf(ownerId) === key) this.dispatch({ kind: "ownerGone", ownerId });
@@ -160,6 +203,7 @@ export class Head implements HeadSide {
     queueMicrotask(() => {
       this.actorPlacing.nodeGone(nodeId);
       this.groupPlacing.nodeGone(nodeId);
+      this.nodeSettled(nodeId);
     });
   }
 
@@ -193,7 +237,7 @@ export class Head implements HeadSide {
         },
       );
     }
-    this.subscribe(created.view.actorId, from);
+    this.subscriptions.add(created.view.actorId, from);
     const view = this.actor(created.view.actorId) as ActorView;
     for (const found of this.awaited.get(spec.actorId) ?? []) found(view);
     return view;
@@ -202,7 +246,7 @@ export class Head implements HeadSide {
   findActor(namespace: string, name: string, from: Subscriber): ActorView | null {
     const record = findByName(this.registry, namespace, name);
     if (record === null) return null;
-    this.subscribe(record.spec.actorId, from);
+    this.subscriptions.add(record.spec.actorId, from);
     return viewOf(record);
   }
 
@@ -217,7 +261,7 @@ export class Head implements HeadSide {
   ): ActorView | null | Promise<ActorView | null> {
     const view = (byName === null ? null : this.findActor(byName.namespace, byName.name, from)) ?? this.actor(actorId);
     if (view === null) return this.awaitCreation(actorId, from);
-    if (view.state !== "DEAD") this.subscribe(view.actorId, from);
+    if (view.state !== "DEAD") this.subscriptions.add(view.actorId, from);
     return view;
   }
 
@@ -229,7 +273,7 @@ export class Head implements HeadSide {
         const waiting = this.awaited.get(actorId)?.filter((other) => other !== settle) ?? [];
         if (waiting.length === 0) this.awaited.delete(actorId);
         else this.awaited.set(actorId, waiting);
-        if (view !== null && view.state !== "DEAD") this.subscribe(view.actorId, from);
+        if (view !== null && view.state !== "DEAD") this.subscriptions.add(view.actorId, from);
         resolve(view);
       };
       this.awaited.set(actorId, [...(this.awaited.get(actorId) ?? []), settle]);
@@ -274,12 +318,12 @@ export class Head implements HeadSide {
   }
 
   onWorkerDied(workerId: WorkerId, exit: ProcessExit): void {
-    this.unsubscribeAll(workerId);
+    this.subscriptions.processGone(workerId);
     this.dispatch({ kind: "workerDied", workerId, exit });
   }
 
   onDriverGone(workerId: WorkerId, jobId: JobId): void {
-    this.unsubscribeAll(workerId);
+    this.subscriptions.processGone(workerId);
     this.dispatch({ kind: "ownerGone", ownerId: workerId });
     this.onJobEnded(jobId);
   }
@@ -318,6 +362,7 @@ export class Head implements HeadSide {
 
   private groupRemoved(groupId: PlacementGroupId, actorIds: readonly ActorId[]): void {
     this.groups.becomeRemoved(groupId);
+    this.memory.forgetGroup(groupId);
     if (actorIds.length > 0) this.dispatch({ kind: "groupRemoved", actorIds, groupText: `placement group ${groupId}` });
     this.actorPlacing.look();
   }
@@ -356,30 +401,6 @@ export class Head implements HeadSide {
     });
   }
 
-  // -------------------------------------------------------------- keys
-
-  /** True when the key is new. Without `overwrite` an existing value stays. */
-  kvPut(namespace: string, key: string, value: unknown, overwrite: boolean): boolean {
-    const isNew = this.store.get(tables.keys, kvKey(namespace, key)) === undefined;
-    if (isNew || overwrite) this.store.put(tables.keys, kvKey(namespace, key), value);
-    return isNew;
-  }
-
-  kvGet(namespace: string, key: string): unknown {
-    return this.store.get(tables.keys, kvKey(namespace, key)) ?? null;
-  }
-
-  kvDelete(namespace: string, key: string): boolean {
-    return this.store.delete(tables.keys, kvKey(namespace, key));
-  }
-
-  kvKeys(namespace: string, prefix: string): string[] {
-    const start = kvKey(namespace, prefix);
-    const keys: string[] = [];
-    for (const [key] of this.store.entries(tables.keys)) if (key.startsWith(start)) keys.push(key.slice(namespace.length + 1));
-    return keys;
-  }
-
   /** Tells all nodes that there will be no head any more. */
   end(reason: string): void {
     for (const node of this.members.living()) node.clusterEnds(reason);
@@ -388,7 +409,6 @@ export class Head implements HeadSide {
   close(): void {
     this.members.close();
     this.actorPlacing.close();
-    if (this.recovery !== null) clearTimeout(this.recovery);
     if (this.timer !== null) clearTimeout(this.timer);
     this.timer = null;
   }
@@ -431,37 +451,16 @@ export class Head implements HeadSide {
       case "publish":
         return this.publish(effect.view);
       case "save":
-        return this.store.put(tables.actors, effect.spec.actorId, { spec: effect.spec, restartsLeft: effect.restartsLeft });
+        return this.memory.saveActor(effect.saved);
       case "forget":
-        this.store.delete(tables.actors, effect.actorId);
-        return;
+        return this.memory.forgetActor(effect.actorId);
     }
   }
 
   private publish(view: ActorView): void {
-    const subscribers = this.subscribers.get(view.actorId);
-    if (subscribers === undefined) return;
-    for (const { nodeId, workerId } of subscribers.values()) this.members.node(nodeId)?.publishActor(workerId, view);
-    if (view.state !== "DEAD") return;
-    this.subscribers.delete(view.actorId);
-    for (const workerId of subscribers.keys()) this.subscriptions.get(workerId)?.delete(view.actorId);
-  }
-
-  private subscribe(actorId: ActorId, from: Subscriber): void {
-    const subscribers = this.subscribers.get(actorId);
-    if (subscribers === undefined) this.subscribers.set(actorId, new Map([[from.workerId, from]]));
-    else subscribers.set(from.workerId, from);
-    const mine = this.subscriptions.get(from.workerId);
-    if (mine === undefined) this.subscriptions.set(from.workerId, new Set([actorId]));
-    else mine.add(actorId);
-  }
-
-  private unsubscribeAll(workerId: WorkerId): void {
-    for (const actorId of this.subscriptions.get(workerId) ?? []) {
-      const subscribers = this.subscribers.get(actorId);
-      if (subscribers?.delete(workerId) === true && subscribers.size === 0) this.subscribers.delete(actorId);
-    }
-    this.subscriptions.delete(workerId);
+    for (const { nodeId, workerId } of this.subscriptions.of(view.actorId))
+      this.members.node(nodeId)?.publishActor(workerId, view);
+    if (view.state === "DEAD") this.subscriptions.actorOver(view.actorId);
   }
 
   private armTimer(): void {
@@ -474,4 +473,27 @@ export class Head implements HeadSide {
   }
 }
 
-const kvKey = (namespace: string, key: string): string => `${namespace}\0${key}`;
+/** What subscribers are told of an actor that nobody knows: not the store, and no node has it. */
+function unknownActor(actorId: ActorId): ActorView {
+  return {
+    actorId,
+    className: "actor",
+    name: null,
+    namespace: "",
+    state: "DEAD",
+    incarnation: Number.MAX_SAFE_INTEGER,
+    workerId: null,
+    address: null,
+    pid: null,
+    nodeId: null,
+    restartsLeft: 0,
+    deathReason: "node died",
+    deathMessage: "the head of the cluster was lost, and neither its successor nor any node knows the actor",
+    deathCause: null,
+    ownerId: "" as WorkerId,
+    handleIndex: null,
+    detached: false,
+    handleSpec: null,
+    jobId: "" as JobId,
+  };
+}

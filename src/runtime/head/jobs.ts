@@ -6,7 +6,7 @@ import type { JobView } from "../daemon/methods.ts";
 /** Ended jobs remembered; about 300 bytes each, the oldest go. */
 const endedJobsMax = 10_000;
 
-interface JobRecord {
+export interface JobRecord {
   readonly info: JobInfo;
   readonly driverPid: number | null;
   readonly startMs: number;
@@ -16,10 +16,24 @@ interface JobRecord {
 export class Jobs {
   private readonly records = new Map<JobId, JobRecord>();
   private readonly ended: JobId[] = [];
+  /** `null`: forgotten. */
+  private readonly changed: (jobId: JobId, record: JobRecord | null) => void;
+
+  constructor(changed: (jobId: JobId, record: JobRecord | null) => void) {
+    this.changed = changed;
+  }
 
   start(info: JobInfo, driverPid: number | null): void {
     if (this.records.has(info.jobId)) return;
-    this.records.set(info.jobId, { info, driverPid, startMs: Date.now(), endMs: null });
+    const record = { info, driverPid, startMs: Date.now(), endMs: null };
+    this.records.set(info.jobId, record);
+    this.changed(info.jobId, record);
+  }
+
+  /** From the store of an earlier head. */
+  restore(record: JobRecord): void {
+    this.records.set(record.info.jobId, { ...record });
+    if (record.endMs !== null) this.ended.push(record.info.jobId);
   }
 
   /** False when it had ended already, or nobody knows it. */
@@ -27,9 +41,15 @@ export class Jobs {
     const record = this.records.get(jobId);
     if (record === undefined || record.endMs !== null) return false;
     record.endMs = Date.now();
+    this.changed(jobId, record);
     this.ended.push(jobId);
-    while (this.ended.length > endedJobsMax) this.records.delete(this.ended.shift() as JobId);
+    while (this.ended.length > endedJobsMax) this.forget(this.ended.shift() as JobId);
     return true;
+  }
+
+  private forget(jobId: JobId): void {
+    this.records.delete(jobId);
+    this.changed(jobId, null);
   }
 
   isRunning(jobId: JobId): boolean {

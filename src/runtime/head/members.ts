@@ -47,6 +47,11 @@ export class Members {
     return (refused as { reason: string }).reason;
   }
 
+  /** A member of an earlier head, which is not connected yet. `gone`: it will not come. */
+  restore(info: JoinInfo, gone: string | null): void {
+    this.dispatch({ kind: "restore", info, gone });
+  }
+
   heartbeat(nodeId: NodeId, available: Resources, pending: readonly PendingDemand[], storeUsed: number): void {
     this.dispatch({ kind: "heartbeat", nodeId, available, pending, storeUsed });
   }

@@ -4,7 +4,7 @@
  */
 import { rmSync } from "node:fs";
 import { connect, createServer, type Server, type Socket } from "node:net";
-import { nodeKeyOf, type WorkerId } from "../../base/ids.ts";
+import { type NodeKey, nodeKeyOf, type WorkerId } from "../../base/ids.ts";
 import { Kind, protocolVersion } from "../../wire/index.ts";
 import type { PeerMessage } from "../../wire/messages.ts";
 import { Link } from "../transport/link.ts";
@@ -69,6 +69,11 @@ export class Peers {
   /** The connection to a process if there is one. */
   existing(peer: WorkerId): Link | undefined {
     return this.links.get(peer);
+  }
+
+  /** Processes of the node that there are connections to. */
+  of(node: NodeKey): WorkerId[] {
+    return [...this.links.keys()].filter((peer) => nodeKeyOf(peer) === node);
   }
 
   flushAll(): void {

@@ -6,7 +6,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { assert } from "../../base/assert.ts";
 import { ClusterConnectionError, NodeDiedError, type ObjectLostError, OwnerDiedError, ShoalError } from "../../base/errors.ts";
-import type { ActorId, JobId, NodeId, WorkerId } from "../../base/ids.ts";
+import { type ActorId, type JobId, type NodeId, nodeKeyOf, type WorkerId } from "../../base/ids.ts";
 import type { ObjectRecord } from "../../core/object-record.ts";
 import { createOwnership, type OwnershipState, resolveRef, step as stepOwnership } from "../../core/ownership.ts";
 import type { OwnershipEffect } from "../../core/ownership-events.ts";
@@ -60,6 +60,13 @@ export interface WorkerSide {
   actorInfo(): ActorInfo | null;
 }
 
+/** A dead node, and its processes to which connections are open still. */
+interface LeavingNode {
+  readonly reason: string;
+  readonly open: Set<WorkerId>;
+  readonly timer: NodeJS.Timeout;
+}
+
 export interface ActorInfo {
   readonly actorId: ActorId;
   readonly name: string | null;
@@ -99,6 +106,7 @@ export class Runtime {
   private waits = 0;
   /** Processes that have ended while what they sent may still be on its way to us. */
   private readonly leaving = new Map<WorkerId, { readonly exit: ProcessExit; readonly timer: NodeJS.Timeout }>();
+  private readonly leavingNodes = new Map<NodeId, LeavingNode>();
 
   constructor(config: RuntimeConfig) {
     this.config = config;
@@ -413,9 +421,7 @@ export class Runtime {
         this.tasks.unschedulable(message[1], message[2], message[3]);
         break;
       case Kind.NodeDied:
-        this.borrows.nodeDied(message[1]);
-        this.objects.nodeDied(message[1]);
-        this.tasks.nodeDied(message[1], message[2]);
+        this.nodeDied(message[1], message[2]);
         break;
       case Kind.CopyMade:
         stepOwnership(this.ownership, { kind: "copyMade", index: message[1], copy: message[2] });
@@ -444,6 +450,29 @@ export class Runtime {
       this.drain();
     }, lastWordsMs);
     this.leaving.set(workerId, { exit, timer });
+  }
+
+  /** As `workerDied`, for all processes of a node: what came over the connections to them before they broke is read first. */
+  private nodeDied(nodeId: NodeId, reason: string): void {
+    const open = new Set(this.peers.of(nodeKeyOf(nodeId)));
+    if (open.size === 0) return this.nodeOver(nodeId, reason);
+    this.tasks.nodeEnding(nodeId);
+    for (const peer of open) this.actors.workerEnding(peer);
+    const timer = setTimeout(() => {
+      this.nodeOver(nodeId, reason);
+      this.drain();
+    }, lastWordsMs);
+    this.leavingNodes.set(nodeId, { reason, open, timer });
+  }
+
+  private nodeOver(nodeId: NodeId, reason: string): void {
+    const left = this.leavingNodes.get(nodeId);
+    clearTimeout(left?.timer);
+    this.leavingNodes.delete(nodeId);
+    for (const peer of left?.open ?? []) this.actors.workerDied(peer);
+    this.borrows.nodeDied(nodeId);
+    this.objects.nodeDied(nodeId);
+    this.tasks.nodeDied(nodeId, reason);
   }
 
   private workerOver(workerId: WorkerId, exit: ProcessExit): void {
@@ -481,6 +510,8 @@ export class Runtime {
     if (this.ended !== null) return;
     const left = this.leaving.get(peer);
     if (left !== undefined) this.workerOver(peer, left.exit);
+    for (const [nodeId, { open, reason }] of this.leavingNodes)
+      if (open.delete(peer) && open.size === 0) this.nodeOver(nodeId, reason);
     this.tasks.peerGone(peer);
     this.actors.peerGone(peer);
     this.borrows.peerGone(peer);
@@ -512,7 +543,7 @@ export class Runtime {
       if (record.state === "pending") stepOwnership(this.ownership, { kind: "failObject", record, error: bytes });
     this.ended = error; // before draining: what is freed now goes with the session's directory
     this.drain();
-    for (const { timer } of this.leaving.values()) clearTimeout(timer);
+    for (const { timer } of [...this.leaving.values(), ...this.leavingNodes.values()]) clearTimeout(timer);
     this.tasks.close();
     this.peers.close();
     this.daemon.close();

@@ -330,6 +330,12 @@ export class Tasks {
     this.step({ kind: "decline", classId, nodeId, count });
   }
 
+  /** The node is dead, what its processes sent may still arrive: nothing more is pushed to them. */
+  nodeEnding(nodeId: NodeId): void {
+    const key = nodeKeyOf(nodeId);
+    for (const workerId of this.leasesByWorker.keys()) if (nodeKeyOf(workerId) === key) this.workerEnding(workerId);
+  }
+
   /** The head has declared the node dead. */
   nodeDied(nodeId: NodeId, text: string): void {
     this.remotes.drop(nodeId);
