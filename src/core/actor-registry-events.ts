@@ -3,6 +3,9 @@ import type { ActorDeathReason } from "../base/errors.ts";
 import type { ActorId, JobId, NodeId, WorkerId } from "../base/ids.ts";
 import type { ActorSpec, ActorView, ProcessExit, WireValue } from "../wire/messages.ts";
 
+/** Reason of an end after which the actor lives on elsewhere: its process finishes the calls it has. */
+export const leavesWhenIdle = "its node is draining";
+
 /** Where a placed actor's process is. */
 export interface ActorPlace {
   readonly nodeId: NodeId;
@@ -42,6 +45,8 @@ export type RegistryEvent =
   | { readonly kind: "jobEnded"; readonly jobId: JobId }
   /** The placement group under these actors was removed. */
   | { readonly kind: "groupRemoved"; readonly actorIds: readonly ActorId[]; readonly groupText: string }
+  /** The node is to leave: actors there that may restart finish their calls, and live on elsewhere. */
+  | { readonly kind: "nodeDraining"; readonly nodeId: NodeId }
   | { readonly kind: "nodeDied"; readonly nodeId: NodeId; readonly text: string }
   /** A node that joins again has it: what the head knows may be older, or newer. `alive`: its constructor is through. */
   | {

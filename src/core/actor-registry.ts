@@ -10,7 +10,14 @@ import { assert } from "../base/assert.ts";
 import type { ActorDeathReason } from "../base/errors.ts";
 import type { ActorId, JobId, NodeId, WorkerId } from "../base/ids.ts";
 import type { ActorSpec, ActorStateName, ActorView, ProcessExit } from "../wire/messages.ts";
-import type { ActorDeath, ActorPlace, RegistryEffect, RegistryEvent, SavedActor } from "./actor-registry-events.ts";
+import {
+  type ActorDeath,
+  type ActorPlace,
+  leavesWhenIdle,
+  type RegistryEffect,
+  type RegistryEvent,
+  type SavedActor,
+} from "./actor-registry-events.ts";
 
 /** An actor asked to end after its calls is ended by force after this long, as in Ray. */
 export const gracefulEndMs = 30_000;
@@ -29,6 +36,8 @@ export interface ActorRecord {
   place: ActorPlace | null;
   /** Set when its end was ordered or announced and its process still lives; then the process's death is this death, not a crash. */
   ending: ActorDeath | null;
+  /** Its process ends as its node leaves: the next life costs no restart. Until it has left its place. */
+  moving: boolean;
   /** When the process is ended by force; null: not asked to end. */
   forceAtMs: number | null;
   death: ActorDeath | null;
@@ -161,6 +170,8 @@ function apply(state: RegistryState, now: number, event: RegistryEvent): void {
       for (const actorId of event.actorIds)
         end(state, actorId, { reason: "killed", message: `its ${event.groupText} was removed`, cause: null });
       return;
+    case "nodeDraining":
+      return nodeDraining(state, event.nodeId);
     case "nodeDied":
       return nodeDied(state, event.nodeId, event.text);
     case "recovered":
@@ -197,6 +208,7 @@ function create(state: RegistryState, spec: ActorSpec): void {
     restartsLeft: spec.maxRestarts,
     place: null,
     ending: null,
+    moving: false,
     forceAtMs: null,
     death: null,
     story: ["created"],
@@ -306,6 +318,16 @@ function jobEnded(state: RegistryState, jobId: JobId): void {
   }
 }
 
+function nodeDraining(state: RegistryState, nodeId: NodeId): void {
+  for (const record of state.actors.values()) {
+    if (record.state !== "ALIVE" || record.place?.nodeId !== nodeId) continue;
+    if (record.restartsLeft === 0 || record.ending !== null || record.moving) continue;
+    record.moving = true;
+    note(record, "moves, as its node leaves");
+    endProcess(state, record, "finish", leavesWhenIdle);
+  }
+}
+
 function nodeDied(state: RegistryState, nodeId: NodeId, text: string): void {
   const hit = [...state.actors.values()].filter((record) => record.place?.nodeId === nodeId);
   for (const record of hit) {
@@ -337,6 +359,7 @@ function restored(state: RegistryState, saved: SavedActor): void {
     restartsLeft,
     place,
     ending: null,
+    moving: false,
     forceAtMs: null,
     death: null,
     story: ["restored from the store of an earlier head"],
@@ -418,7 +441,7 @@ function expectEnd(state: RegistryState, now: number, record: ActorRecord, death
 function processEnded(state: RegistryState, record: ActorRecord, exit: ProcessExit): void {
   if (record.ending !== null) return becomeDead(state, record, record.ending);
   const process = `its process ${exit.pid} ${exit.text}`;
-  if (exit.intended) return becomeDead(state, record, { reason: "killed", message: process, cause: null });
+  if (exit.intended && !record.moving) return becomeDead(state, record, { reason: "killed", message: process, cause: null });
   const reason: ActorDeathReason = exit.outOfMemory ? "out of memory" : "out of restarts";
   crashed(state, record, {
     reason,
@@ -429,6 +452,7 @@ function processEnded(state: RegistryState, record: ActorRecord, exit: ProcessEx
 
 /** Restarts it if it may, else it is dead by `death`. */
 function crashed(state: RegistryState, record: ActorRecord, death: ActorDeath): void {
+  if (record.moving) return becomeRestarting(state, record, "moved");
   if (record.restartsLeft === 0) return becomeDead(state, record, death);
   becomeRestarting(state, record, death.message);
 }
@@ -453,9 +477,9 @@ function becomeAlive(state: RegistryState, record: ActorRecord): void {
 function becomeRestarting(state: RegistryState, record: ActorRecord, why: string): void {
   move(record, "RESTARTING");
   note(record, why);
+  if (record.restartsLeft > 0 && !record.moving) record.restartsLeft--;
   leavePlace(state, record);
   state.restored.delete(record);
-  if (record.restartsLeft > 0) record.restartsLeft--;
   record.incarnation++;
   save(state, record);
   state.effects.push({ kind: "publish", view: viewOf(record) }, { kind: "place", spec: record.spec });
@@ -487,6 +511,7 @@ function save(state: RegistryState, { spec, state: name, incarnation, restartsLe
 
 /** The place, or the placement under way, is given up; a restart is placed anew. */
 function leavePlace(state: RegistryState, record: ActorRecord): void {
+  record.moving = false;
   state.effects.push({ kind: "unplace", actorId: record.spec.actorId, nodeId: record.place?.nodeId ?? null });
   if (record.place === null) return;
   state.byWorker.delete(record.place.workerId);

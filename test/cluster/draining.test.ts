@@ -17,7 +17,17 @@ class Counter {
   where(): string {
     return shoal.getRuntimeContext().nodeId;
   }
+  attend(dir: string, name: string, until: string): Promise<string> {
+    return markedRun(dir, name, until);
+  }
 }
+
+/** What the command line asks, too. */
+const ask = (method: string, params: object): Promise<unknown> =>
+  (globalThis as any)[Symbol.for("shoal.runtime")].daemon.request(method, params);
+
+const isDraining = async (nodeId: string): Promise<boolean> =>
+  ((await ask("nodes", {})) as { nodeId: string; draining: boolean }[]).some((node) => node.nodeId === nodeId && node.draining);
 
 describe("A node that is sent SIGTERM", () => {
   test("finishes what it runs, takes nothing new, and is gone with a reason", async () => {
@@ -29,9 +39,7 @@ describe("A node that is sent SIGTERM", () => {
       const task = run.options({ ...there, maxRetries: 0 }).remote(marks.dir, "task", "go");
       await marks.seen("task-started");
       process.kill(node.pid, "SIGTERM");
-      await waitFor("the node to take nothing new", async () =>
-        (await shoal.nodes()).some((view) => view.nodeId === node.nodeId && (view as { draining?: boolean }).draining === true),
-      );
+      await waitFor("the node to take nothing new", () => isDraining(node.nodeId));
       const second = seen(await cluster.addNode(leaving));
       marks.set("now");
       expect(await shoal.get(run.options(there).remote(marks.dir, "late", "now"))).toBe(second.nodeId);
@@ -46,18 +54,27 @@ describe("A node that is sent SIGTERM", () => {
     });
   });
 
-  test("gives up its actors that may restart elsewhere, without using up a restart, and the values it holds are not lost", async () => {
+  test("sends its actors that may restart elsewhere, after the calls they have, and the values it holds are not lost", async () => {
+    using marks = openMarks();
     await inCluster({}, async (cluster, seen) => {
       seen(await cluster.addNode({ numCpus: 1 }));
       const node = seen(await cluster.addNode(leaving));
       await shoal.init({ address: cluster.address });
-      const counter = shoal.remote(Counter, { ...there, maxRestarts: 1, maxTaskRetries: -1 }).remote();
+      const counter = shoal.remote(Counter, { ...there, maxRestarts: 1 }).remote();
       expect(await shoal.get(counter.where.remote())).toBe(node.nodeId);
+      const call = counter.attend.remote(marks.dir, "call", "go");
+      await marks.seen("call-started");
       const big = shoal.remote((n: number) => new Float64Array(n).fill(3), { ...there }).remote(200_000);
       await shoal.wait([big], { fetchLocal: false });
       const second = seen(await cluster.addNode(leaving));
-      await cluster.removeNode(node, { graceful: true });
-      expect(await shoal.get(counter.where.remote())).toBe(second.nodeId);
+      const gone = cluster.removeNode(node, { graceful: true });
+      await waitFor("the node to be asked to leave", () => isDraining(node.nodeId));
+      marks.set("go");
+      expect(await shoal.get(call)).toBe(node.nodeId);
+      await gone;
+      const where = await waitFor("the actor to live elsewhere", () => shoal.get(counter.where.remote()).catch(() => null));
+      expect(where).toBe(second.nodeId);
+      expect(await ask("listActors", {})).toMatchObject([{ state: "ALIVE", incarnation: 1, restartsLeft: 1 }]);
       expect((await shoal.get(big))[199_999]).toBe(3);
     });
   });

@@ -217,8 +217,10 @@ export class ClusterSide {
         this.daemon.requestEnd(`the head has given this node up: ${deathReason}`);
         return;
       }
-      this.links.drop(nodeId, deathReason ?? "it is dead");
-      this.daemon.nodeDied(nodeId, deathReason ?? "it is dead");
+      // Processes are told first: the end of their connections to the node means less than the head's word.
+      const reason = deathReason ?? "it is dead";
+      this.daemon.nodeDied(nodeId, reason);
+      setImmediate(() => this.links.drop(nodeId, reason));
     }
     this.daemon.nodesChanged([...this.nodes.values()].filter((node) => node.alive));
   }

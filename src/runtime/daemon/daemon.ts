@@ -577,6 +577,7 @@ export class Daemon {
   nodeDied(nodeId: NodeId, reason: string): void {
     this.log.line(`node ${nodeId} is dead: ${reason}`);
     this.broadcast([Kind.NodeDied, nodeId, reason]);
+    for (const client of this.clients.values()) client.link.flush();
     for (const client of [...this.clients.values()])
       if (nodeKeyOf(client.id) === nodeKeyOf(nodeId)) client.link.fail(`its node ${nodeId} is dead`);
     this.transfer?.nodeDied(nodeId);

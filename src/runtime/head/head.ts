@@ -187,6 +187,7 @@ export class Head implements HeadSide {
     const node = this.members.node(nodeId);
     if (node === undefined) throw new Error(`Cannot drain node ${nodeId} as there is none of that id alive`);
     this.members.drain(nodeId);
+    this.dispatch({ kind: "nodeDraining", nodeId });
     node.drain(reason);
   }
 

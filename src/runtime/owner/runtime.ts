@@ -456,7 +456,7 @@ export class Runtime {
   private nodeDied(nodeId: NodeId, reason: string): void {
     const open = new Set(this.peers.of(nodeKeyOf(nodeId)));
     if (open.size === 0) return this.nodeOver(nodeId, reason);
-    this.tasks.nodeEnding(nodeId);
+    this.tasks.nodeEnding(nodeId, reason);
     for (const peer of open) this.actors.workerEnding(peer);
     const timer = setTimeout(() => {
       this.nodeOver(nodeId, reason);

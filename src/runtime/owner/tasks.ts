@@ -331,8 +331,10 @@ export class Tasks {
   }
 
   /** The node is dead, what its processes sent may still arrive: nothing more is pushed to them. */
-  nodeEnding(nodeId: NodeId): void {
+  nodeEnding(nodeId: NodeId, text: string): void {
     const key = nodeKeyOf(nodeId);
+    this.nodeDeaths.set(key, { nodeId, text });
+    this.remotes.drop(nodeId);
     for (const workerId of this.leasesByWorker.keys()) if (nodeKeyOf(workerId) === key) this.workerEnding(workerId);
   }
 

@@ -5,6 +5,7 @@
 
 import { isShoalError, type ShoalError } from "../../base/errors.ts";
 import type { LeaseId, ObjectIndex, WorkerId } from "../../base/ids.ts";
+import { leavesWhenIdle } from "../../core/actor-registry-events.ts";
 import type { ObjectRecord } from "../../core/object-record.ts";
 import { SegmentMissing } from "../../objects/index.ts";
 import type { Location } from "../../objects/types.ts";
@@ -101,7 +102,7 @@ export class Executor implements WorkerSide, LaneHooks {
         this.runtime.daemon.send([Kind.EventsFlushed, message[1]]);
         return;
       case Kind.Exit:
-        if (message[1] === "out of scope") this.actor.exitWhenIdle();
+        if (message[1] === "out of scope" || message[1] === leavesWhenIdle) this.actor.exitWhenIdle();
         else this.exitSoon(0);
         return;
     }
