@@ -143,7 +143,8 @@ describe("A head that is started again on its store", () => {
       expect(error).toBeInstanceOf(shoal.ActorDiedError);
       expect(error.message).toContain(head.nodeId);
       const found = await shoal.getActor<Counter>("kept");
-      expect(await shoal.get(found.next.remote())).toBe(1);
+      const first = await waitFor("the detached actor to live again", () => shoal.get(found.next.remote()).catch(() => null));
+      expect(first).toBe(1);
 
       expect(await shoal.get(actors[2].next.remote())).toBe(1);
       process.kill(pids[2], "SIGKILL");
