@@ -127,6 +127,11 @@ export class Owner implements SimProcess {
 
   recordOf(owner: string, index: number): ObjectRecord {
     const record = resolveRef(this.ownership, owner as WorkerId, index as ObjectRecord["index"], "");
+    if (record.state === "gone") {
+      record.localRefs++; // it is not freed again before its receiver has counted it
+      step(this.ownership, { kind: "failObject", record, error: encodeError("FREED") });
+      record.localRefs--;
+    }
     this.drain();
     return record;
   }

@@ -119,7 +119,7 @@ export class Borrows {
     else link.send([Kind.ObjectReply, request, record.state === "failed" ? "error" : "value", record.value]);
   }
 
-  private freedError(index: ObjectIndex): Uint8Array {
+  freedError(index: ObjectIndex): Uint8Array {
     const objectId = `${this.runtime.selfId}${index.toString(16).padStart(8, "0")}`;
     return this.runtime.encodeError(
       new ObjectLostError(`Cannot get object ${objectId}: its owner has freed it`, { objectId, reason: "freed by its owner" }),

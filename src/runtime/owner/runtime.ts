@@ -197,6 +197,12 @@ export class Runtime {
 
   recordFromWire([owner, index, address]: WireRef): ObjectRecord {
     const record = resolveRef(this.ownership, owner, index, address);
+    // Our own, and freed: whoever sent it had lost its hold when its connection broke.
+    if (record.state === "gone") {
+      record.localRefs++; // it is not freed again before its receiver has counted it
+      stepOwnership(this.ownership, { kind: "failObject", record, error: this.borrows.freedError(index) });
+      record.localRefs--;
+    }
     if (this.ownership.effects.length > 0) this.drain();
     return record;
   }
