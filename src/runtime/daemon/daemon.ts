@@ -4,16 +4,14 @@
  * It decides little itself: leases and processes are the scheduler's (core/scheduler.ts), actors and groups the head's (../head). What is left is
  * plumbing, and one promise: however the driver ends, nothing of the session is left two seconds later.
  */
-import { createServer, type Server, type Socket } from "node:net";
+import { createServer, type Server } from "node:net";
 import { hostname, totalmem } from "node:os";
 import { join } from "node:path";
 import type { Duplex } from "node:stream";
-import { type ActorId, type JobId, type LeaseId, type NodeId, newJobId, nodeKeyOf, type WorkerId } from "../../base/ids.ts";
-import type { ActorPlace } from "../../core/actor-registry-events.ts";
+import { type ActorId, type JobId, type NodeId, nodeKeyOf, type WorkerId } from "../../base/ids.ts";
 import { candidateOf } from "../../core/placement.ts";
-import type { SchedulerEffect } from "../../core/scheduler-events.ts";
-import { Kind, protocolVersion } from "../../wire/index.ts";
-import type { FromDaemon, HelloInfo, ProcessExit, Resources, SchedulingSpec, ToDaemon, WireValue } from "../../wire/messages.ts";
+import { Kind } from "../../wire/index.ts";
+import type { FromDaemon, ProcessExit, Resources, SchedulingSpec, WireValue } from "../../wire/messages.ts";
 import {
   type ActorHere,
   type ClusterNode,
@@ -27,13 +25,13 @@ import { Head } from "../head/head.ts";
 import { type HeadSide, RemoteHead } from "../head/head-side.ts";
 import { Subscriptions } from "../head/subscriptions.ts";
 import { codeDir, daemonSocket } from "../owner/session-paths.ts";
-import { Link } from "../transport/link.ts";
 import { acceptRelayed, RelayServer } from "../transport/relay.ts";
 import type { Client } from "./client.ts";
 import { ClusterSide, isGone } from "./cluster-side.ts";
 import { type DaemonConfig, nodeTimeoutMs } from "./config.ts";
 import { DaemonLog } from "./daemon-log.ts";
-import { faultOfMessage, faultOfRequest, isHello } from "./decode-message.ts";
+import { faultOfRequest } from "./decode-message.ts";
+import { accept } from "./door.ts";
 import { Drain } from "./drain.ts";
 import { EventDrain } from "./event-drain.ts";
 import { createHeadMethods, type HeadCaller, type HeadMethodName, type HeadMethods } from "./head-methods.ts";
@@ -42,10 +40,11 @@ import { LeaseBook } from "./lease-book.ts";
 import { LocalNode } from "./local-node.ts";
 import { LogHub } from "./log-hub.ts";
 import { MemoryWatch } from "./memory-watch.ts";
-import { createMethodHandlers, toWireError } from "./method-handlers.ts";
+import { createMethodHandlers } from "./method-handlers.ts";
 import type { MethodHandlers, MethodName } from "./methods.ts";
 import { NodeCode } from "./node-code.ts";
 import type { JobHome } from "./runtime-envs.ts";
+import { carryOut } from "./scheduler-effects.ts";
 import { Scheduling } from "./scheduling.ts";
 import type { StoreKeeper } from "./store-keeper.ts";
 import type { ObjectTransfer } from "./transfer/index.ts";
@@ -66,7 +65,7 @@ export class Daemon {
   readonly socketPath: string;
   readonly clients = new Map<WorkerId, Client>();
   /** Jobs that have, or may have, something on this node. */
-  private readonly jobs = new Map<JobId, JobInfo>();
+  readonly jobs = new Map<JobId, JobInfo>();
   /** So that the late word of a process of an ended job does not begin it anew. Added when the head says so; the oldest go. */
   private readonly endedJobs = new Set<JobId>();
   readonly jobEnvs = new JobEnvs();
@@ -96,9 +95,9 @@ export class Daemon {
   store: StoreKeeper | null = null;
   /** Objects of other nodes: set when the node has connections to others. */
   transfer: ObjectTransfer | null = null;
-  private readonly classes = new Map<WorkerId, Map<number, SchedulingSpec>>();
+  readonly classes = new Map<WorkerId, Map<number, SchedulingSpec>>();
   private readonly memoryWatch: MemoryWatch;
-  private readonly methods: MethodHandlers<Client>;
+  readonly methods: MethodHandlers<Client>;
   private readonly headMethods: HeadMethods | null;
   private readonly onEnd: (reason: string, orderly: boolean) => void;
   private server: Server | null = null;
@@ -124,7 +123,7 @@ export class Daemon {
     const headMark: Resources = config.cluster?.role === "node" ? {} : { "node:__internal_head__": 1 };
     const resources = { memory, ...config.resources, [`node:${this.nodeId}`]: 1, ...headMark };
     this.scheduling = new Scheduling({ nodeId: this.nodeId, resources, labels: config.labels }, (effect) =>
-      this.carryOut(effect),
+      carryOut(this, effect),
     );
     this.localNode = new LocalNode(this);
     const cluster = config.cluster ?? null;
@@ -165,7 +164,7 @@ export class Daemon {
       const info = { jobId, namespace, runtimeEnv: runtimeEnv ?? null, driverCwd, driverNode: this.nodeId };
       this.startJob(info, driverPid, prestart ?? Math.max(1, Math.floor(resources.CPU ?? 1)));
     }
-    const server = createServer((socket) => this.accept(socket));
+    const server = createServer((socket) => accept(this, socket));
     this.server = server;
     await new Promise<void>((resolve, reject) => {
       server.once("error", reject);
@@ -215,6 +214,11 @@ export class Daemon {
     return client !== undefined;
   }
 
+  /** It ends: nothing new is taken in. */
+  get isClosing(): boolean {
+    return this.closing;
+  }
+
   requestShutdown(reason: string): void {
     this.onEnd(reason, true);
   }
@@ -253,118 +257,9 @@ export class Daemon {
     this.log.close();
   }
 
-  // -------------------------------------------------------------- connections
+  // -------------------------------------------------------------- jobs and their processes
 
-  private accept(socket: Socket): void {
-    let client: Client | null = null;
-    new Link(socket, {
-      onMessages: (messages, link) => {
-        for (const message of messages as unknown as readonly ToDaemon[]) {
-          if (!link.isOpen || this.closing) return;
-          if (client !== null) this.receive(client, message);
-          else client = this.introduce(message, link);
-          if (client === null) return;
-        }
-      },
-      onClose: (_link, reason) => {
-        if (client !== null) this.disconnected(client, reason);
-      },
-    });
-  }
-
-  private introduce(message: ToDaemon, link: Link): Client | null {
-    const hello = message[0] === Kind.Hello ? message[1] : null;
-    const refusal = hello === null ? "Cannot talk to a process that does not say hello first" : this.refusalOf(hello);
-    if (hello === null || refusal !== null) {
-      this.log.line(`refused a connection: ${refusal}`);
-      link.send([Kind.Refused, refusal as string]);
-      link.end();
-      return null;
-    }
-    const remote = hello.remote === true;
-    const worker = hello.role === "worker" && !remote ? (this.pool.get(hello.id) as WorkerProcess) : null;
-    const jobId = worker?.jobId ?? (hello.jobId === "" ? this.jobForDriver(hello) : hello.jobId);
-    const namespace = hello.namespace === "" ? this.config.namespace : hello.namespace;
-    const client: Client = {
-      id: hello.id,
-      role: hello.role,
-      pid: hello.pid,
-      jobId,
-      namespace,
-      link,
-      remote,
-      worker,
-      actorId: null,
-    };
-    link.peer = hello.id;
-    this.clients.set(client.id, client);
-    if (remote) this.remoteConnected(client, hello);
-    else if (hello.role === "driver") this.driverConnected(client, hello);
-    this.welcome(client);
-    if (worker !== null) this.workerConnected(worker, hello, link);
-    return client;
-  }
-
-  private welcome({ jobId, namespace, link }: Client): void {
-    link.send([
-      Kind.Welcome,
-      {
-        nodeId: this.nodeId,
-        headNodeId: this.cluster?.headNodeId ?? this.nodeId,
-        clusterId: this.cluster?.id ?? this.config.clusterId,
-        jobId,
-        sessionDir: this.config.sessionDir,
-        shmDir: this.config.shmDir,
-        address: this.address,
-        pid: process.pid,
-        namespace,
-        dashboardUrl: null,
-        cluster: this.cluster !== null,
-        job: this.cluster === null ? undefined : this.jobs.get(jobId),
-      },
-    ]);
-  }
-
-  private refusalOf(hello: HelloInfo): string | null {
-    if (Number.isSafeInteger(hello?.version) && hello.version !== protocolVersion) return versionsDiffer(hello.version);
-    if (!isHello(hello)) return "Cannot read a hello without its fields";
-    if (this.clients.has(hello.id)) return `Cannot connect as ${hello.id}: that process is connected already`;
-    if (hello.remote === true) return refusalOfRemote(hello, this.nodeId);
-    if (hello.role === "worker" && this.pool.get(hello.id)?.introduced !== false)
-      return `Cannot connect as worker ${hello.id}: this daemon has not started it`;
-    return null;
-  }
-
-  /** The driver that started this daemon gets the job its workers were started for; any other one of its own. */
-  private jobForDriver(hello: HelloInfo): JobId {
-    return hello.role === "tool" || hello.pid === this.config.driverPid ? this.config.jobId : newJobId();
-  }
-
-  private driverConnected(client: Client, hello: HelloInfo): void {
-    this.log.line(`driver ${client.pid} connected for job ${client.jobId}`);
-    const { jobId, namespace, pid } = client;
-    if (!this.jobs.has(jobId)) {
-      const driverCwd = hello.cwd ?? this.config.driverCwd;
-      this.startJob({ jobId, namespace, runtimeEnv: hello.runtimeEnv, driverCwd, driverNode: this.nodeId }, pid, 0);
-    }
-    if (hello.logToDriver && this.config.logToDriver !== false) this.logs.addDriver(client.jobId, client.link);
-    else this.logs.endJob(client.jobId);
-  }
-
-  /** An owner of another node; this may be the first that is heard of its job. */
-  private remoteConnected({ jobId }: Client, { job }: HelloInfo): void {
-    if (job !== undefined) this.learnJob({ jobId, ...job });
-  }
-
-  private workerConnected(worker: WorkerProcess, hello: HelloInfo, link: Link): void {
-    worker.introduced = true;
-    worker.link = link;
-    worker.address = hello.address;
-    this.pool.connected(worker);
-    this.scheduling.dispatch({ kind: "workerReady", token: worker.token, workerId: worker.workerId });
-  }
-
-  private startJob(info: JobInfo, driverPid: number, prestart: number): void {
+  startJob(info: JobInfo, driverPid: number, prestart: number): void {
     this.headSide.onJobStarted(info, driverPid);
     this.learnJob(info, prestart);
   }
@@ -399,7 +294,7 @@ export class Daemon {
     this.scheduling.dispatch({ kind: "jobEnded", jobId });
   }
 
-  private disconnected(client: Client, reason: string): void {
+  disconnected(client: Client, reason: string): void {
     if (this.clients.get(client.id) === client) this.clients.delete(client.id);
     if (this.closing) return;
     if (client.remote) return this.forgetOwner(client.id);
@@ -427,100 +322,6 @@ export class Daemon {
     this.classes.delete(id);
     this.leases.ownerGone(id);
     this.scheduling.dispatch({ kind: "ownerGone", ownerId: id });
-  }
-
-  // -------------------------------------------------------------- messages
-
-  private receive(client: Client, message: ToDaemon): void {
-    const fault = faultOfMessage(message);
-    if (fault !== null) {
-      this.log.line(`closed the connection of ${client.role} ${client.pid}: ${fault}`);
-      return client.link.fail(fault);
-    }
-    switch (message[0]) {
-      case Kind.Request:
-        return this.answer(client, message[1], message[2], message[3]);
-      case Kind.DefineClass:
-        return this.defineClass(client, message[1], message[2]);
-      case Kind.Demand:
-        return this.scheduling.dispatch({
-          kind: "demand",
-          ownerId: client.id,
-          classId: message[1],
-          wanted: message[2],
-          grantsSeen: message[3],
-          hard: message[4] ?? false,
-        });
-      case Kind.ReturnLease:
-        this.leases.remove(message[1]);
-        return this.scheduling.dispatch({ kind: "returnLease", ownerId: client.id, leaseId: message[1] });
-      case Kind.Blocked:
-        return this.setBlocked(client, message[1], true);
-      case Kind.Unblocked:
-        return this.setBlocked(client, message[1], false);
-      case Kind.StorePressure:
-        return this.store?.pressure();
-      case Kind.Events:
-        return this.headSide.onTaskEvents(client.jobId, message[1]);
-      case Kind.EventsFlushed:
-        return this.eventDrain.flushed(client.id, message[1]);
-      case Kind.Retiring:
-        client.worker?.expectEnd("it had run as many calls as its function allows", null);
-        return this.scheduling.dispatch({ kind: "workerRetiring", workerId: client.id });
-      case Kind.ActorReady: {
-        const actor = this.actorsHere.get(message[1]);
-        if (actor?.incarnation === message[2]) actor.ready = { error: message[3] ?? null, errorText: message[4] };
-        return this.headSide.onActorReady(message[1], message[2], message[3] ?? null, message[4]);
-      }
-      case Kind.ActorExiting: {
-        client.worker?.expectEnd("exitActor()", null);
-        const actor = this.actorsHere.get(message[1]);
-        if (actor?.incarnation === message[2]) actor.exiting = true;
-        return this.headSide.onActorExiting(message[1], message[2]);
-      }
-      case Kind.StayAlive:
-        client.worker?.stays();
-        return this.scheduling.dispatch({ kind: "workerStays", workerId: client.id });
-      case Kind.FreeCopies:
-        return this.transfer?.free(message[1]);
-      case Kind.Progress:
-        return this.progressMade(client.jobId, message[1]);
-    }
-  }
-
-  /** Lane -1 is an actor's: its constructor waits. */
-  private setBlocked(client: Client, leaseId: LeaseId, blocked: boolean): void {
-    if (leaseId >= 0) this.scheduling.dispatch({ kind: blocked ? "blocked" : "unblocked", leaseId });
-    else if (client.actorId !== null) this.scheduling.dispatch({ kind: "actorBlocked", actorId: client.actorId, blocked });
-  }
-
-  private defineClass(client: Client, classId: number, spec: SchedulingSpec): void {
-    const known = this.classes.get(client.id);
-    if (known === undefined) this.classes.set(client.id, new Map([[classId, spec]]));
-    else known.set(classId, spec);
-    this.scheduling.dispatch({
-      kind: "defineClass",
-      ownerId: client.id,
-      jobId: client.jobId,
-      classId,
-      spec: this.jobEnvs.toScheduler(client.jobId, spec),
-      remote: client.remote,
-    });
-  }
-
-  private answer(client: Client, id: number, method: string, params: unknown): void {
-    const handler = Object.hasOwn(this.methods, method) ? this.methods[method as MethodName] : undefined;
-    const refuse = (error: unknown): void => client.link.send([Kind.Response, id, false, toWireError(error)]);
-    if (handler === undefined) return refuse(new Error(`Cannot answer request '${method}' as the daemon knows no such method`));
-    const fault = faultOfRequest(method, params);
-    if (fault !== null) return refuse(new Error(fault));
-    try {
-      const result = (handler as (params: unknown, caller: Client) => unknown)(params, client);
-      if (result instanceof Promise) result.then((value) => client.link.send([Kind.Response, id, true, value]), refuse);
-      else client.link.send([Kind.Response, id, true, result]);
-    } catch (error) {
-      refuse(error);
-    }
   }
 
   // -------------------------------------------------------------- processes
@@ -656,7 +457,7 @@ export class Daemon {
   }
 
   /** To the drivers of the job, wherever they are. */
-  private progressMade(jobId: JobId, update: unknown): void {
+  progressMade(jobId: JobId, update: unknown): void {
     this.progress(jobId, update);
     const driverNode = this.jobs.get(jobId)?.driverNode ?? this.nodeId;
     if (driverNode !== this.nodeId) this.cluster?.links.send(driverNode, [NodeKind.Progress, jobId, update]);
@@ -665,75 +466,6 @@ export class Daemon {
   progress(jobId: JobId, update: unknown): void {
     for (const other of this.clients.values())
       if (other.role === "driver" && !other.remote && other.jobId === jobId) other.link.send([Kind.Progress, update]);
-  }
-
-  // -------------------------------------------------------------- the scheduler's effects
-
-  private carryOut(effect: SchedulerEffect): void {
-    switch (effect.kind) {
-      case "startWorker":
-        return this.pool.start(effect.token, effect.jobId, this.jobEnvs.toWorker(effect.jobId, effect.runtimeEnv));
-      case "stopWorker":
-        return this.stopWorker(effect.workerId, effect.reason);
-      case "tryExit":
-        this.pool.get(effect.workerId)?.expectEnd("it was idle", null);
-        return void this.send(effect.workerId, [Kind.TryExit]);
-      case "retired":
-        return void this.send(effect.workerId, [Kind.TryExit]);
-      case "grant":
-        return this.grant(effect.ownerId, effect.classId, effect.leaseId, effect.workerId, effect.gpuIds);
-      case "recall":
-        return void this.send(effect.ownerId, [Kind.Recall, effect.leaseId]);
-      case "unschedulable":
-        return void this.send(effect.ownerId, [Kind.Unschedulable, effect.classId, effect.reason, effect.text]);
-      case "spill":
-        return void this.send(effect.ownerId, [Kind.Spill, effect.classId, effect.nodeId, effect.count, effect.hard]);
-      case "decline":
-        return void this.send(effect.ownerId, [Kind.Decline, effect.classId, effect.count]);
-      case "actorPlaced": {
-        const worker = this.pool.get(effect.workerId);
-        if (worker === undefined)
-          return this.log.line(`actor ${effect.actorId} was placed in worker ${effect.workerId}, which is gone`);
-        const place: ActorPlace = {
-          nodeId: this.nodeId,
-          workerId: effect.workerId,
-          address: worker.address,
-          pid: worker.pid,
-          gpuIds: effect.gpuIds,
-        };
-        return this.headSide.onActorPlaced(effect.actorId, place);
-      }
-      case "actorUnplaceable":
-        return this.headSide.onActorUnplaceable(effect.actorId, effect.reason, effect.text);
-      case "groupCreated":
-        return this.headSide.onBundlesReserved(this.nodeId, effect.groupId, this.localNode.attemptOf(effect.groupId));
-      case "groupRefused":
-        return this.headSide.onBundlesRefused(this.nodeId, effect.groupId, this.localNode.attemptOf(effect.groupId));
-      case "groupRemoved":
-        return this.headSide.onBundlesRemoved(this.nodeId, effect.groupId, effect.actorIds);
-      case "warn":
-        return this.warn(effect.jobId, effect.text);
-    }
-  }
-
-  private grant(ownerId: WorkerId, classId: number, leaseId: LeaseId, workerId: WorkerId, gpuIds: readonly number[]): void {
-    const worker = this.pool.get(workerId);
-    if (worker === undefined) return this.log.line(`lease ${leaseId} was granted on worker ${workerId}, which is gone`);
-    const spec = this.classes.get(ownerId)?.get(classId);
-    this.leases.add({
-      leaseId,
-      ownerId,
-      workerId,
-      grantedAtMs: Date.now(),
-      label: spec?.label ?? "task",
-      retriable: spec?.retriable ?? true,
-    });
-    this.send(ownerId, [Kind.Lease, classId, leaseId, workerId, worker.address, gpuIds, this.nodeId]);
-  }
-
-  private stopWorker(workerId: WorkerId, reason: string): void {
-    this.send(workerId, [Kind.Exit, reason]);
-    this.pool.get(workerId)?.expectEnd(reason);
   }
 
   /** To the drivers of the job on this node (all when null). */
@@ -758,15 +490,3 @@ const nodeMethods: ReadonlySet<string> = new Set([
   "packDirectory",
   "readPack",
 ]);
-
-function versionsDiffer(theirs: number): string {
-  return `Cannot connect to node daemon as it speaks protocol ${protocolVersion} and this process speaks ${theirs}`;
-}
-
-/** A process of another node comes for leases and names its job. */
-function refusalOfRemote(hello: HelloInfo, self: NodeId): string | null {
-  if (nodeKeyOf(hello.id) === nodeKeyOf(self))
-    return `Cannot connect as ${hello.id} of another node: that is a process of this one`;
-  if (hello.job == null || hello.jobId === "") return `Cannot connect as ${hello.id} of another node without a job`;
-  return null;
-}
