@@ -15,6 +15,9 @@ const there = { resources: { there: 0.01 }, numCpus: 0 };
 const ask = (method: string, params: object): Promise<unknown> =>
   (globalThis as any)[Symbol.for("shoal.runtime")].daemon.request(method, params);
 
+/** No answer takes longer than this, however loaded the machine is. */
+const soon = { timeoutMs: 25_000 };
+
 class Counter {
   private n = 0;
   next(): number {
@@ -132,23 +135,25 @@ describe("A head that is started again on its store", () => {
       const atHead = shoal.remote(Counter, { resources: { first: 0.1 }, numCpus: 0 }).remote();
       const kept = shoal.remote(Counter, { resources: { first: 0.1 }, numCpus: 0, lifetime: "detached", name: "kept" }).remote();
       const pids = await shoal.get(actors.map((actor) => actor.pid.remote()));
-      await shoal.get([atHead.next.remote(), kept.next.remote()]);
+      await shoal.get([atHead.next.remote(), kept.next.remote()], soon);
       await cluster.killNode(head);
       process.kill(pids[0], "SIGKILL");
       process.kill(pids[1], "SIGKILL");
       seen(await cluster.restartHead({ numCpus: 1, resources: { first: 1 } }));
-      await expect(shoal.get(actors[0].next.remote())).rejects.toBeInstanceOf(shoal.ActorDiedError);
-      expect(await shoal.get(actors[1].next.remote())).toBe(1);
-      const error = await rejection(shoal.get(atHead.next.remote()));
+      await expect(shoal.get(actors[0].next.remote(), soon)).rejects.toBeInstanceOf(shoal.ActorDiedError);
+      expect(await shoal.get(actors[1].next.remote(), soon)).toBe(1);
+      const error = await rejection(shoal.get(atHead.next.remote(), soon));
       expect(error).toBeInstanceOf(shoal.ActorDiedError);
       expect(error.message).toContain(head.nodeId);
       const found = await shoal.getActor<Counter>("kept");
-      const first = await waitFor("the detached actor to live again", () => shoal.get(found.next.remote()).catch(() => null));
+      const first = await waitFor("the detached actor to live again", () =>
+        shoal.get(found.next.remote(), soon).catch(() => null),
+      );
       expect(first).toBe(1);
 
-      expect(await shoal.get(actors[2].next.remote())).toBe(1);
+      expect(await shoal.get(actors[2].next.remote(), soon)).toBe(1);
       process.kill(pids[2], "SIGKILL");
-      await expect(shoal.get(actors[2].next.remote())).rejects.toBeInstanceOf(shoal.ActorDiedError);
+      await expect(shoal.get(actors[2].next.remote(), soon)).rejects.toBeInstanceOf(shoal.ActorDiedError);
     });
   });
 
