@@ -1,4 +1,5 @@
 import { deepStrictEqual } from "node:assert/strict";
+import { inspect } from "node:util";
 import fc from "fast-check";
 import * as shoal from "shoal";
 import { expect, test } from "vitest";
@@ -8,17 +9,19 @@ useSession();
 
 const echo = shoal.remote((value: unknown) => value);
 
-/** Nested values of every kind that structured clone takes. */
-const anything = fc.anything({
-  withBigInt: true,
-  withDate: true,
-  withMap: true,
-  withSet: true,
-  withTypedArray: true,
-  withSparseArray: true,
-  withNullPrototype: true,
-  maxDepth: 4,
-});
+/** Nested values of every kind that structured clone takes; but no Date that is no date, of which `deepStrictEqual` says that it differs from itself. */
+const anything = fc
+  .anything({
+    withBigInt: true,
+    withDate: true,
+    withMap: true,
+    withSet: true,
+    withTypedArray: true,
+    withSparseArray: true,
+    withNullPrototype: true,
+    maxDepth: 4,
+  })
+  .filter((value) => !inspect(value, { depth: Number.POSITIVE_INFINITY }).includes("Invalid Date"));
 
 /** Some with a typed array large enough to go through shared memory, at any depth. */
 const withLargeParts = fc.record({
