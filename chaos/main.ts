@@ -12,12 +12,12 @@ import { type ChaosOptions, parseArguments, replayOf, usage } from "./arguments.
 import { Book } from "./book.ts";
 import { Killer } from "./killer.ts";
 import { leftOver, stillInUse } from "./leftovers.ts";
+import { actorKinds } from "./loads/actors.ts";
+import { arrayKinds } from "./loads/arrays.ts";
+import { groupKinds } from "./loads/groups.ts";
+import { streamKinds } from "./loads/streams.ts";
+import { taskKinds } from "./loads/tasks.ts";
 import { describe, type Kind, roomNow, runLane } from "./round.ts";
-import { actorKinds } from "./work/actors.ts";
-import { arrayKinds } from "./work/arrays.ts";
-import { groupKinds } from "./work/groups.ts";
-import { streamKinds } from "./work/streams.ts";
-import { taskKinds } from "./work/tasks.ts";
 
 const kinds: readonly Kind[] = [...taskKinds, ...arrayKinds, ...actorKinds, ...streamKinds, ...groupKinds];
 

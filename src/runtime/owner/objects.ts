@@ -293,8 +293,8 @@ abstract class RecordsWaiter implements Waiter {
   }
 }
 
-class GetWaiter extends RecordsWaiter {
-  private remaining: number;
+/** Common part of what a get may wait for: its deadline, its signal, and its end, which is another look at the records. */
+abstract class LookWaiter extends RecordsWaiter {
   private readonly resolve: (value: unknown[] | Promise<unknown[]>) => void;
   private readonly reject: (error: unknown) => void;
   private readonly options: GetOptions | undefined;
@@ -310,13 +310,44 @@ class GetWaiter extends RecordsWaiter {
     reject: (error: unknown) => void,
   ) {
     super(runtime, records, options?.timeoutMs === undefined ? undefined : sinceMs + options.timeoutMs - performance.now());
+    this.options = options;
     this.sinceMs = sinceMs;
     this.resolve = resolve;
     this.reject = reject;
-    this.options = options;
-    this.remaining = 0;
-    for (const record of records) if (!isSettled(record)) this.remaining++;
     options?.signal?.addEventListener("abort", this.onAbort, { once: true });
+  }
+
+  /** What it waited for is there. */
+  protected look(): void {
+    if (this.ended) return;
+    this.options?.signal?.removeEventListener("abort", this.onAbort);
+    this.ended = true;
+    // The user's refs may be gone already: values are read while the waiter still holds the records.
+    // As the task that waits: it waits again when bytes turn out to be gone, or one that was there has been lost meanwhile.
+    const again = () => this.runtime.objects.getMany(this.records, this.options, this.sinceMs);
+    this.resolve(this.task === null ? again() : runInTask(this.task, again));
+    this.end();
+  }
+
+  protected timedOut(): void {
+    this.fail(this.runtime.objects.timeoutError(this.records, this.options?.timeoutMs ?? 0));
+  }
+
+  protected fail(error: unknown): void {
+    if (this.ended) return;
+    this.options?.signal?.removeEventListener("abort", this.onAbort);
+    this.end();
+    this.reject(error);
+  }
+}
+
+/** A get that waits for values. */
+class GetWaiter extends LookWaiter {
+  private remaining = 0;
+
+  constructor(...args: ConstructorParameters<typeof LookWaiter>) {
+    super(...args);
+    for (const record of this.records) if (!isSettled(record)) this.remaining++;
     this.watch();
   }
 
@@ -326,82 +357,29 @@ class GetWaiter extends RecordsWaiter {
       const error = this.runtime.values.decode(record.value);
       if (error instanceof Promise) error.then((loaded) => this.fail(loaded));
       else this.fail(error);
-      return;
-    }
-    this.remaining--;
-    if (this.remaining > 0) return;
-    this.options?.signal?.removeEventListener("abort", this.onAbort);
-    this.ended = true;
-    // The user's refs may be gone already: values are read while the waiter still holds the records.
-    // As the task that waits: it waits again when bytes turn out to be gone, or one that was there has been lost meanwhile.
-    const look = () => this.runtime.objects.getMany(this.records, this.options, this.sinceMs);
-    this.resolve(this.task === null ? look() : runInTask(this.task, look));
-    this.end();
-  }
-
-  protected timedOut(): void {
-    this.fail(this.runtime.objects.timeoutError(this.records, this.options?.timeoutMs ?? 0));
-  }
-
-  private fail(error: unknown): void {
-    if (this.ended) return;
-    this.options?.signal?.removeEventListener("abort", this.onAbort);
-    this.end();
-    this.reject(error);
+    } else if (--this.remaining <= 0) this.look();
   }
 }
 
 /** A get whose values are there, some on other nodes. */
-class FetchWaiter extends RecordsWaiter {
+class FetchWaiter extends LookWaiter {
   private remaining = 0;
-  private readonly options: GetOptions | undefined;
-  private readonly reject: (error: unknown) => void;
-  private readonly onAbort = (): void => this.fail(this.options?.signal?.reason);
 
-  constructor(
-    runtime: Runtime,
-    records: readonly ObjectRecord[],
-    options: GetOptions | undefined,
-    sinceMs: number,
-    resolve: (value: unknown[] | Promise<unknown[]>) => void,
-    reject: (error: unknown) => void,
-  ) {
-    super(runtime, records, options?.timeoutMs === undefined ? undefined : sinceMs + options.timeoutMs - performance.now());
-    this.options = options;
-    this.reject = reject;
-    options?.signal?.addEventListener("abort", this.onAbort, { once: true });
-    const look = () => runtime.objects.getMany(records, options, sinceMs);
+  constructor(...args: ConstructorParameters<typeof LookWaiter>) {
+    super(...args);
     const over = (): void => {
-      if (--this.remaining > 0 || this.ended) return;
-      this.options?.signal?.removeEventListener("abort", this.onAbort);
-      this.ended = true;
-      resolve(this.task === null ? look() : runInTask(this.task, look));
-      this.end();
+      if (--this.remaining <= 0) this.look();
     };
-    for (const record of records) {
-      if (!runtime.objects.isElsewhere(record)) continue;
+    for (const record of this.records) {
+      if (!this.runtime.objects.isElsewhere(record)) continue;
       this.remaining++;
-      runtime.objects.fetch(record).then(over, (error) => this.fail(error));
+      this.runtime.objects.fetch(record).then(over, (error) => this.fail(error));
     }
-    if (this.remaining === 0) {
-      this.remaining = 1;
-      queueMicrotask(over); // it has come meanwhile
-    }
+    if (this.remaining === 0) queueMicrotask(over); // it has come meanwhile
   }
 
   /** Nothing is waited for but bytes. */
   settled(): void {}
-
-  protected timedOut(): void {
-    this.fail(this.runtime.objects.timeoutError(this.records, this.options?.timeoutMs ?? 0));
-  }
-
-  private fail(error: unknown): void {
-    if (this.ended) return;
-    this.options?.signal?.removeEventListener("abort", this.onAbort);
-    this.end();
-    this.reject(error);
-  }
 }
 
 class WaitWaiter extends RecordsWaiter {
