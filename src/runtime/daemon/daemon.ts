@@ -134,8 +134,6 @@ export class Daemon {
       this.head = new Head({
         nodeTimeoutMs,
         probe: isGone,
-        nodeDead: (nodeId, reason) => this.log.line(`node ${nodeId} is dead: ${reason}`),
-        announced: () => {},
       });
       this.headSide = this.head;
     }

@@ -10,7 +10,7 @@ import { createActorRegistry, findByName, nextWakeMs, step, viewOf } from "../..
 import type { ActorPlace, RegistryEffect, RegistryEvent } from "../../core/actor-registry-events.ts";
 import type { GroupSpec } from "../../core/group-placement.ts";
 import type { ActorSpec, ActorView, GroupView, ProcessExit, Resources, TaskEvent, WireValue } from "../../wire/messages.ts";
-import type { ClusterNode, JobInfo, JoinInfo, NodeInventory, NodeMessage, PendingDemand } from "../../wire/node-messages.ts";
+import type { JobInfo, JoinInfo, NodeInventory, NodeMessage, PendingDemand } from "../../wire/node-messages.ts";
 import { ActorPlacing } from "./actor-placing.ts";
 import { CodeTable } from "./code-table.ts";
 import type { ControlStore } from "./control-store.ts";
@@ -30,8 +30,6 @@ export interface HeadHandlers {
   readonly nodeTimeoutMs: number;
   /** Whether nothing listens at the address any more. */
   probe(host: string, port: number): Promise<boolean>;
-  nodeDead(nodeId: NodeId, reason: string): void;
-  announced(nodes: readonly ClusterNode[]): void;
 }
 
 /** Milliseconds in which the order to create an actor follows its handle, whatever the load. */
@@ -47,7 +45,6 @@ export class Head implements HeadSide {
   readonly members: Members;
   private readonly actorPlacing: ActorPlacing;
   private readonly groupPlacing: GroupPlacing;
-  private readonly handlers: HeadHandlers;
   private readonly subscriptions = new Subscriptions();
   /** Those who ask for actors that are still to be created. */
   private readonly awaited = new Map<ActorId, readonly ((view: ActorView | null) => void)[]>();
@@ -59,7 +56,6 @@ export class Head implements HeadSide {
   private lastCreated: (RegistryEffect & { kind: "created" }) | null = null;
 
   constructor(handlers: HeadHandlers) {
-    this.handlers = handlers;
     this.code = new CodeTable(
       () => this.memory.store,
       (jobId) => this.needsCode(jobId),
@@ -67,7 +63,7 @@ export class Head implements HeadSide {
     this.members = new Members(handlers.nodeTimeoutMs, {
       probe: (host, port) => handlers.probe(host, port),
       dead: (nodeId, reason) => this.nodeDead(nodeId, reason),
-      announced: (nodes) => this.nodesChanged(nodes),
+      announced: () => this.nodesChanged(),
     });
     this.actorPlacing = new ActorPlacing(this.members, {
       jobOf: (spec) => this.jobs.info(spec.jobId),
@@ -192,7 +188,6 @@ export class Head implements HeadSide {
   }
 
   private nodeDead(nodeId: NodeId, reason: string): void {
-    this.handlers.nodeDead(nodeId, reason);
     const key = nodeKeyOf(nodeId);
     this.memory.forgetNode(nodeId);
     this.subscriptions.nodeGone(key);
@@ -208,8 +203,7 @@ export class Head implements HeadSide {
     });
   }
 
-  private nodesChanged(nodes: readonly ClusterNode[]): void {
-    this.handlers.announced(nodes);
+  private nodesChanged(): void {
     this.actorPlacing.look();
     this.groupPlacing.look();
   }

@@ -22,7 +22,8 @@ export interface MembersHandlers {
   /** Whether nothing listens at the node's address any more. */
   probe(host: string, port: number): Promise<boolean>;
   dead(nodeId: NodeId, reason: string): void;
-  announced(nodes: readonly ClusterNode[]): void;
+  /** Every node has been told what changed. */
+  announced(): void;
 }
 
 export class Members {
@@ -131,7 +132,7 @@ export class Members {
         return;
       case "announce":
         for (const node of this.nodes.values()) node.announceNodes(effect.nodes);
-        return this.handlers.announced(effect.nodes);
+        return this.handlers.announced();
       case "accepted":
       case "refused":
         return;
