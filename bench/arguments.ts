@@ -19,7 +19,7 @@ export const usage = `npm run bench -- [options]
   --ray PYTHON      also measure Ray with this interpreter, benchmark by benchmark in turn with Shoal
   --only SUBSTRING  only the benchmarks whose name contains it; bench/RESULTS.md stays as it is
   --small           tiny sizes: shows that everything runs, measures nothing; bench/RESULTS.md stays as it is
-  --broadcast-mb N  megabytes that are broadcast to nodes, each of which keeps a copy in memory (200)
+  --broadcast-mb N  megabytes that are broadcast to nodes, each of which keeps a copy in memory (1000)
   --no-peers        leave piscina and tinypool out
   --json            print the results as JSON
   --profile DIR     write CPU profiles of driver and workers to DIR (they cost speed); bench/RESULTS.md stays as it is
@@ -35,7 +35,7 @@ export function parseArguments(args: readonly string[]): Arguments | "help" {
       only: { type: "string" },
       ray: { type: "string" },
       profile: { type: "string" },
-      "broadcast-mb": { type: "string", default: "200" },
+      "broadcast-mb": { type: "string", default: "1000" },
       "no-peers": { type: "boolean", default: false },
       help: { type: "boolean", default: false },
     },

@@ -13,6 +13,9 @@ export interface Programs {
   readonly measure: string;
   readonly peerJobs: string;
   readonly raysMeasure: string;
+  /** The driver of lab/transfer.ts. */
+  readonly transfer: string;
+  readonly labMeasure: string;
   remove(): void;
 }
 
@@ -30,6 +33,7 @@ export async function buildPrograms(): Promise<Programs> {
       "start-up": "programs/start-up.ts",
       idle: "programs/idle.ts",
       profiled: "programs/profiled.ts",
+      transfer: "programs/transfer.ts",
     },
     outdir: dir,
     bundle: true,
@@ -46,6 +50,8 @@ export async function buildPrograms(): Promise<Programs> {
     measure: join(dir, "measure.mjs"),
     peerJobs: join(dir, "jobs.mjs"),
     raysMeasure: join(here, "ray", "measure.py"),
+    transfer: join(dir, "transfer.mjs"),
+    labMeasure: join(here, "lab", "transfer.ts"), // not built: it is of the tests' files
     remove,
   };
 }

@@ -28,6 +28,8 @@ export interface Benchmark {
   /** True: ray/measure.py knows it. A text: why Ray is not measured. */
   readonly ray: true | string;
   readonly peer?: PeerJob;
+  /** Measured between hosts of the tests' lab (lab/transfer.ts). */
+  readonly inLab?: true;
   readonly targets?: readonly Target[];
 }
 
@@ -192,17 +194,38 @@ const cluster: readonly Benchmark[] = [
     ray: ownCluster,
   },
   {
-    name: "cluster: broadcast to 3 nodes",
-    op: `one task on each reads an array that the driver put (--broadcast-mb, 200 by default); bytes received by all; ${allHere}`,
+    name: "cluster: broadcast of 1 GB to 8 nodes",
+    op: `one task on each reads an array that the driver put (--broadcast-mb for less); bytes received by all; ${allHere}`,
     unit: "GB/s",
     ray: ownCluster,
   },
+  {
+    name: "cluster: 1 GB from host to host",
+    op: "a task on the other host reads the end of an array that the driver put; hosts are network namespaces joined by a bridge",
+    unit: "GB/s",
+    ray: ownCluster,
+    inLab: true,
+    targets: [{ kind: "share of reference", factor: 0.7 }],
+  },
+  ...[250, 1000].flatMap((count): Benchmark[] => [
+    {
+      name: `cluster: head's processor, ${count} idle nodes`,
+      op: "time of the head's daemon as a share of one processor; the nodes are connections that join and send heartbeats",
+      unit: "%",
+      ray: ownCluster,
+    },
+    {
+      name: `cluster: head's memory, ${count} idle nodes`,
+      op: "proportional share (PSS) of the head's daemon, with the same nodes",
+      unit: "MB",
+      ray: ownCluster,
+    },
+  ]),
 ];
 
 export const benchmarks: readonly Benchmark[] = [...raysOwn, ...beyond, ...cluster];
 
 /** Targets of the design that this program cannot measure, for the report. */
 export const notMeasured: readonly { readonly name: string; readonly why: string }[] = [
-  { name: "node-to-node transfer of 1 GB", why: "needs two machines" },
   { name: "Ray's `client:` rows (`ray://`)", why: "there is no remote client here to compare with" },
 ];

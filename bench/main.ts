@@ -47,7 +47,7 @@ async function measureInTurn(
 ): Promise<Result[]> {
   const results: Result[] = [];
   for (const benchmark of chosen) {
-    const [shoal] = await measureShoal(args, programs, [benchmark.name]);
+    const [shoal] = await measureShoal(args, programs, [benchmark]);
     const ray = await rayCell(args, programs, benchmark, machine);
     const pools = await poolCells(args, programs, benchmark.peer);
     const result = { benchmark, shoal: cellOf(shoal), ray, pools };
@@ -64,11 +64,7 @@ async function measureTogether(
   chosen: readonly Benchmark[],
   machine: Machine,
 ): Promise<Result[]> {
-  const outcomes = await measureShoal(
-    args,
-    programs,
-    chosen.map(({ name }) => name),
-  );
+  const outcomes = await measureShoal(args, programs, chosen);
   const results: Result[] = [];
   for (const benchmark of chosen) {
     const shoal = outcomes.find(({ name }) => name === benchmark.name) as Outcome;
@@ -78,18 +74,21 @@ async function measureTogether(
   return results;
 }
 
-function measureShoal(args: Arguments, programs: Programs, names: readonly string[]): Promise<Outcome[]> {
+async function measureShoal(args: Arguments, programs: Programs, chosen: readonly Benchmark[]): Promise<Outcome[]> {
+  const namesOf = (some: readonly Benchmark[]): string[] => some.map(({ name }) => name);
+  const here = namesOf(chosen.filter(({ inLab }) => inLab !== true));
+  const inLab = namesOf(chosen.filter((benchmark) => benchmark.inLab === true));
   const profiling = args.profile === null ? [] : ["--cpu-prof", `--cpu-prof-dir=${args.profile}`];
-  return runChild({
-    command: process.execPath,
-    args: [...profiling, programs.measure, scaleOf(args), ...names],
-    env: {
-      SHOAL_BENCH_BROADCAST_MB: String(args.broadcastMb),
-      ...(args.profile === null ? {} : { SHOAL_BENCH_PROFILE: args.profile }),
-    },
-    names,
-    timeoutMs,
-  });
+  const env = {
+    SHOAL_BENCH_BROADCAST_MB: String(args.broadcastMb),
+    ...(args.profile === null ? {} : { SHOAL_BENCH_PROFILE: args.profile }),
+  };
+  const run = (names: readonly string[], programArgs: readonly string[]): Promise<Outcome[]> =>
+    names.length === 0 ? Promise.resolve([]) : runChild({ command: process.execPath, args: programArgs, env, names, timeoutMs });
+  return [
+    ...(await run(here, [...profiling, programs.measure, scaleOf(args), ...here])),
+    ...(await run(inLab, ["--import", import.meta.resolve("tsx"), programs.labMeasure, scaleOf(args), programs.transfer])),
+  ];
 }
 
 async function rayCell(args: Arguments, programs: Programs, benchmark: Benchmark, machine: Machine): Promise<Cell> {

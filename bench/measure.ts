@@ -4,6 +4,7 @@
  */
 import { actorCases } from "./cases/actors.ts";
 import { clusterCases } from "./cases/cluster.ts";
+import { idleNodeCases } from "./cases/idle-nodes.ts";
 import { manyNodeCases } from "./cases/many-nodes.ts";
 import { closeCluster } from "./cases/node-processes.ts";
 import { objectCases } from "./cases/objects.ts";
@@ -11,7 +12,7 @@ import { closeSession } from "./cases/session.ts";
 import { taskCases } from "./cases/tasks.ts";
 import { printOutcome, scales } from "./measurement.ts";
 
-const cases = { ...objectCases, ...taskCases, ...actorCases, ...clusterCases, ...manyNodeCases };
+const cases = { ...objectCases, ...taskCases, ...actorCases, ...clusterCases, ...manyNodeCases, ...idleNodeCases };
 const [scaleName, ...names] = process.argv.slice(2);
 
 for (const name of names) {

@@ -1,8 +1,11 @@
-/** Memory as the kernel counts it, over this process and all that descend from it. Linux only. */
+/** Memory and processor time as the kernel counts them, of processes and of all that descend from this one. Linux only. */
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { basename, join } from "node:path";
 
 export const canMeasureMemory = existsSync("/proc/self/smaps_rollup");
+
+/** Of times in /proc: USER_HZ, which is 100 on all that Node.js runs on. */
+const clockTicksPerSecond = 100;
 
 export interface MemoryUse {
   /** Proportional shares: a page that n processes map counts 1/n in each. */
@@ -22,6 +25,13 @@ export function memoryOfTree(): MemoryUse {
 export function memoryOfProcess(pid: number): MemoryUse {
   const rollup = readIfThere(`/proc/${pid}/smaps_rollup`);
   return { pssBytes: kilobytes(rollup, "Pss") * 1024, privateBytes: kilobytes(rollup, "Pss_Anon") * 1024, processCount: 1 };
+}
+
+/** Of all its threads, in user and kernel mode. */
+export function cpuSecondsOf(pid: number): number {
+  const stat = readIfThere(`/proc/${pid}/stat`);
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  return (Number(fields[11]) + Number(fields[12])) / clockTicksPerSecond;
 }
 
 /** Blocks that the objects of a session take in shared memory. */

@@ -6,7 +6,7 @@ import { addNode, benchNodes, crash, inCluster } from "./node-processes.ts";
 import type { Case } from "./session.ts";
 
 /** Megabytes that are broadcast: each node holds a copy in this machine's memory. */
-const broadcastMb = Number(process.env.SHOAL_BENCH_BROADCAST_MB ?? 200);
+const broadcastMb = Number(process.env.SHOAL_BENCH_BROADCAST_MB ?? 1_000);
 
 const noop = shoal.remote(function noop() {});
 const lastOf = shoal.remote((array: Float64Array) => array[array.length - 1]);
@@ -24,7 +24,7 @@ export const manyNodeCases: Readonly<Record<string, Case>> = {
   ),
   "cluster: actor creation, 2 nodes": inCluster(2, (scale) => actorRate(scale)),
   "cluster: node loss to first retry": inCluster(1, (scale) => retryAfterLoss(scale)),
-  "cluster: broadcast to 3 nodes": inCluster(4, (scale) => broadcast(scale, 3)),
+  "cluster: broadcast of 1 GB to 8 nodes": inCluster(9, (scale) => broadcast(scale, 8)),
 };
 
 async function taskRate(scale: Scale): Promise<Measurement> {

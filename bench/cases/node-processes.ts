@@ -18,9 +18,15 @@ export interface BenchNode {
   readonly pid: number;
 }
 
-interface Started extends BenchNode {
+interface Address {
+  readonly host: string;
+  readonly port: number;
+}
+
+interface Started extends BenchNode, Address {
   readonly command: ChildProcess;
-  readonly address: string;
+  /** Its directory for sessions. */
+  readonly place: string;
   readonly shmDir: string;
 }
 
@@ -35,7 +41,7 @@ export function inCluster(nodeCount: number, measure: (...args: Parameters<Case>
   return async (scale) => {
     await shoal.shutdown();
     while (nodes.length < nodeCount) await addNode();
-    await shoal.init({ address: nodes[0].address });
+    await shoal.init({ address: addressOf(nodes[0]) });
     try {
       return await measure(scale);
     } finally {
@@ -46,11 +52,32 @@ export function inCluster(nodeCount: number, measure: (...args: Parameters<Case>
 
 /** Starts one more node; the first is the head's, which the driver is on. */
 export async function addNode(resources: Readonly<Record<string, number>> = {}): Promise<BenchNode> {
+  const node = await launch(nodes.length === 0 ? asHead : ["--address", addressOf(nodes[0])], resources);
+  nodes.push(node);
+  if (nodes.length === 1) {
+    // This process is on that node, as a program beside `shoal start --head` is.
+    process.env.SHOAL_TMPDIR = node.place;
+    process.env.SHOAL_AUTH_TOKEN = token;
+  }
+  return node;
+}
+
+/** A head by itself, which no driver joins; it ends with `use`. */
+export async function withHead<T>(use: (head: Address & BenchNode & { readonly token: string }) => Promise<T>): Promise<T> {
+  const head = await launch(asHead, {});
+  try {
+    return await use({ ...head, token });
+  } finally {
+    await endAll([head]);
+  }
+}
+
+const asHead: readonly string[] = ["--head", "--port", "0", "--node-ip-address", "127.0.0.1"];
+
+async function launch(joining: readonly string[], resources: Readonly<Record<string, number>>): Promise<Started> {
   dir ??= mkdtempSync(join(tmpdir(), "sh-bench-"));
   const place = join(dir, `node${nodesSoFar++}`);
   mkdirSync(place);
-  const joining =
-    nodes.length === 0 ? ["--head", "--port", "0", "--node-ip-address", "127.0.0.1"] : ["--address", nodes[0].address];
   const args = ["start", ...joining, "--block", "--num-cpus", "1", "--resources", JSON.stringify(resources)];
   const env = { ...process.env, HOME: dir, SHOAL_TMPDIR: place, SHOAL_AUTH_TOKEN: token };
   // It ends with the command, and the command with this process's group.
@@ -63,14 +90,11 @@ export async function addNode(resources: Readonly<Record<string, number>> = {}):
   const session = readdirSync(sessions)[0];
   const { nodeId, pid, host, port } = JSON.parse(readFileSync(join(sessions, session, "node.json"), "utf8"));
   const shmDir = join("/dev/shm", `shoal-${process.getuid?.()}`, session);
-  const node = { nodeId, pid, command, address: `${host}:${port}`, shmDir };
-  nodes.push(node);
-  if (nodes.length === 1) {
-    // This process is on that node, as a program beside `shoal start --head` is.
-    process.env.SHOAL_TMPDIR = place;
-    process.env.SHOAL_AUTH_TOKEN = token;
-  }
-  return node;
+  return { nodeId, pid, command, host, port, place, shmDir };
+}
+
+function addressOf({ host, port }: Address): string {
+  return `${host}:${port}`;
 }
 
 /** The living nodes; the head's is the first. */
@@ -89,11 +113,15 @@ export function crash(node: BenchNode): void {
 /** Ends all nodes, and removes what is left of those that crashed. */
 export async function closeCluster(): Promise<void> {
   if (dir === null) return;
-  const ends = nodes.map(({ command }) => new Promise((resolve) => command.once("exit", resolve)));
-  for (const { pid } of nodes) process.kill(pid, "SIGHUP"); // at once
-  await Promise.all(ends);
-  for (const { shmDir } of nodes) rmSync(shmDir, { recursive: true, force: true });
+  await endAll(nodes);
   rmSync(dir, { recursive: true, force: true });
   nodes = [];
   dir = null;
+}
+
+async function endAll(ending: readonly Started[]): Promise<void> {
+  const ends = ending.map(({ command }) => new Promise((resolve) => command.once("exit", resolve)));
+  for (const { pid } of ending) process.kill(pid, "SIGHUP"); // at once
+  await Promise.all(ends);
+  for (const { shmDir } of ending) rmSync(shmDir, { recursive: true, force: true });
 }
