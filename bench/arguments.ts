@@ -17,10 +17,10 @@ export interface Arguments {
 
 export const usage = `npm run bench -- [options]
   --ray PYTHON      also measure Ray with this interpreter, benchmark by benchmark in turn with Shoal
-  --only SUBSTRING  only the benchmarks whose name contains it; bench/RESULTS.md stays as it is
+  --only SUBSTRING  only the benchmarks whose name contains it; bench/RESULTS.md keeps its figures of the others
   --small           tiny sizes: shows that everything runs, measures nothing; bench/RESULTS.md stays as it is
   --broadcast-mb N  megabytes that are broadcast to nodes, each of which keeps a copy in memory (1000)
-  --no-peers        leave piscina and tinypool out
+  --no-peers        leave piscina and tinypool out; bench/RESULTS.md stays as it is
   --json            print the results as JSON
   --profile DIR     write CPU profiles of driver and workers to DIR (they cost speed); bench/RESULTS.md stays as it is
 `;

@@ -13,6 +13,7 @@ import { describeMachine, type Machine } from "./machine.ts";
 import type { Outcome } from "./measurement.ts";
 import { printHotFunctions } from "./profile.ts";
 import { amount, type Cell, gaps, judge, poolTable, type Result, resultsPage, resultTable } from "./report.ts";
+import { keepResults } from "./results-file.ts";
 import { runChild } from "./run-child.ts";
 
 /** No benchmark takes longer unless it hangs; Ray's slowest needs about two minutes. */
@@ -129,9 +130,12 @@ function progressLine({ benchmark: { name, unit }, shoal, ray }: Result): string
 }
 
 function publish(args: Arguments, machine: Machine, results: readonly Result[]): void {
-  const whole = !args.small && args.only === null && args.profile === null && args.peers;
+  const keeps = !args.small && args.profile === null && args.peers;
   const file = fileURLToPath(new URL("RESULTS.md", import.meta.url));
-  if (whole) writeFileSync(file, resultsPage(machine, results));
+  if (keeps) {
+    const { host, kept } = keepResults(machine, results);
+    writeFileSync(file, resultsPage(host, kept));
+  }
   if (args.json) {
     const flat = results.map((result) => ({ ...result, judgements: judge(result) }));
     process.stdout.write(`${JSON.stringify({ machine, small: args.small, results: flat }, null, 2)}\n`);
@@ -143,7 +147,10 @@ function publish(args: Arguments, machine: Machine, results: readonly Result[]):
   const missing = gaps(results);
   if (missing.length > 0) process.stdout.write(`Not measured:\n${missing.join("\n")}\n`);
   if (args.small) process.stdout.write("These figures mean nothing: --small only shows that everything runs.\n");
-  else process.stdout.write(whole ? `Written to ${file}\n` : "bench/RESULTS.md holds whole runs only: not written.\n");
+  else
+    process.stdout.write(
+      keeps ? `Written to ${file}\n` : "bench/RESULTS.md is written by runs with peers and without profiles.\n",
+    );
 }
 
 main().catch((error: unknown) => {

@@ -1,7 +1,7 @@
 /** Results as tables: of the terminal and of bench/RESULTS.md. Only what was measured in the run is in them. */
-import { type Benchmark, notMeasured, type Target, type Unit } from "./catalog.ts";
-import type { Machine } from "./machine.ts";
+import { type Benchmark, benchmarks, notMeasured, type Target, type Unit } from "./catalog.ts";
 import type { Measurement } from "./measurement.ts";
+import type { Host, KeptResult, Origin } from "./results-file.ts";
 
 /** What a column says of a benchmark: a measurement, or why there is none. */
 export type Cell = Measurement | string;
@@ -68,7 +68,7 @@ function judgeOne(target: Target, unit: Unit, shoal: Cell, ray: Cell, pools: Res
       const reference = typeof shoal === "object" ? (shoal.reference ?? null) : null;
       const share = value === null || reference === null ? null : value / reference;
       return {
-        target: `>= ${target.factor * 100} % of a plain copy`,
+        target: `>= ${target.factor * 100} % of ${target.of}`,
         reached: share === null ? null : `${(share * 100).toFixed(0)} %`,
         met: share === null ? null : share >= target.factor,
       };
@@ -157,29 +157,31 @@ export function gaps(results: readonly Result[]): string[] {
   return lines;
 }
 
-export function resultsPage(machine: Machine, results: readonly Result[]): string {
-  const missing = [...gaps(results), ...notMeasured.map(({ name, why }) => `- ${name}: ${why}`)];
-  if (machine.python === null) missing.unshift("- Ray: the run was made without it (`--ray PYTHON`)");
+export function resultsPage(host: Host, results: readonly KeptResult[]): string {
+  const unmeasured = benchmarks.filter(({ name }) => !results.some(({ benchmark }) => benchmark.name === name));
+  const missing = [
+    ...gaps(results),
+    ...unmeasured.map(({ name }) => `- ${name}: not run yet`),
+    ...notMeasured.map(({ name, why }) => `- ${name}: ${why}`),
+  ];
+  if (host.python === null) missing.unshift("- Ray: the run was made without it (`--ray PYTHON`)");
   return `# Results of \`npm run bench\`
 
-Written by \`bench/main.ts\`; do not edit. Medians of one run on one machine; they inform and gate nothing. [docs/performance.md](../docs/performance.md) says
-what is measured how, and where the time goes.
+Written by \`bench/main.ts\`; do not edit. Medians of runs on one machine; they inform and gate nothing. Each benchmark's figures, Shoal's, Ray's and the pools', were
+measured within the same minutes; the last table says when. [docs/performance.md](../docs/performance.md) says what is measured how, and where the time goes.
 
 | | |
 |---|---|
-| machine | ${machine.cpu}, ${machine.cores} cores, ${machine.memory} |
-| system | ${machine.kernel}, Node ${machine.node} |
-| Ray | ${machine.python ?? "not run"} |
-| date | ${machine.date} |
-| commit | ${machine.commit} |
-| load average at the start | ${machine.load} |
+| machine | ${host.cpu}, ${host.cores} cores, ${host.memory} |
+| system | ${host.kernel}, Node ${host.node} |
+| Ray | ${host.python ?? "not run"} |
 
-"Shoal ahead" is how many times faster, or smaller, Shoal is than Ray in this run.
+"Shoal ahead" is how many times faster, or smaller, Shoal is than Ray.
 
 ${resultTable(results)}
 ## Thread pools
 
-The same jobs on pools of ${machine.cores} threads.
+The same jobs on pools of ${host.cores} threads.
 
 ${poolTable(results)}
 ## Spread of the runs, and notes
@@ -189,7 +191,22 @@ ${notes(results).join("\n")}
 ## Not measured
 
 ${missing.join("\n")}
-`;
+
+## When
+
+${originTable(results)}`;
+}
+
+/** Benchmarks of one run in one row. The load is that of the machine when it began: other work makes every figure worse. */
+function originTable(results: readonly KeptResult[]): string {
+  const runs = new Map<string, { origin: Origin; names: string[] }>();
+  for (const { benchmark, origin } of results) {
+    const run = runs.get(origin.date) ?? { origin, names: [] };
+    run.names.push(benchmark.name);
+    runs.set(origin.date, run);
+  }
+  const rows = [...runs.values()].map(({ origin, names }) => [origin.date, origin.commit, origin.load, names.join("; ")]);
+  return markdownTable(["date", "commit", "load average at the start", "benchmarks"], rows);
 }
 
 function markdownTable(head: readonly string[], rows: readonly (readonly string[])[]): string {
