@@ -169,6 +169,16 @@ export class StoreManager {
     endDeadSegment(this.#files, name, writer !== undefined && this.#dead.has(writer) ? undefined : writer);
   }
 
+  /** Names of all sealed segments, in memory and on disk. */
+  async segmentNames(): Promise<Set<string>> {
+    const { shmDir, spillDir } = this.#files;
+    const names = new Set<string>();
+    // Memory first, the only direction in which files move.
+    for (const dir of [shmDir, spillDir])
+      for (const name of await readdir(dir)) if (parseSegmentName(name) !== undefined) names.add(name);
+    return names;
+  }
+
   async stats(): Promise<StoreStats> {
     const { shmDir, spillDir, accounting } = this.#files;
     let [objects, bytesDead, spilledObjects, diskBytes] = [0, 0, 0, 0];

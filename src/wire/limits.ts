@@ -61,3 +61,6 @@ export const nodeDepthMax = 128;
 
 /** Bytes of what is sent first on a bulk connection. */
 export const bulkFirstBytesMax = 1024 * 1024;
+
+/** Objects an owner names to a node that leaves, in one message of about 100 bytes each. At it: the others come when it asks again. */
+export const heldObjectsMax = 10_000;

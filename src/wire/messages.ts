@@ -147,6 +147,17 @@ export interface TaskEvent {
   readonly error?: string;
 }
 
+/** An object that its owner has stored on a node that asks. */
+export interface HeldObject {
+  readonly index: ObjectIndex;
+  /** Its bytes on that node. */
+  readonly location: Location;
+  /** No node that stays has them, too. */
+  readonly only: boolean;
+  /** A task can make it again. */
+  readonly replaceable: boolean;
+}
+
 export interface WelcomeInfo {
   readonly nodeId: NodeId;
   readonly headNodeId: NodeId;
@@ -189,6 +200,7 @@ export const Kind = {
   Progress: 21,
   EventsFlushed: 22,
   FreeCopies: 23,
+  Held: 24,
   // daemon -> process
   Lease: 30,
   Recall: 31,
@@ -206,6 +218,7 @@ export const Kind = {
   Decline: 43,
   NodeDied: 44,
   CopyMade: 45,
+  TellHeld: 46,
   // process -> process
   DefineTask: 50,
   Push: 51,
@@ -286,6 +299,8 @@ export type ToDaemon =
   | readonly [typeof Kind.EventsFlushed, id: number]
   /** Bytes on other nodes, of objects this process owned: originals or copies. */
   | readonly [typeof Kind.FreeCopies, readonly Location[]]
+  /** Answer to TellHeld: what is only there comes first, and may be all that fits. */
+  | readonly [typeof Kind.Held, id: number, objects: readonly HeldObject[]]
   | readonly [typeof Kind.Request, id: number, method: string, params: unknown];
 
 // ---------------------------------------------------------------- daemon -> process
@@ -312,6 +327,8 @@ export type FromDaemon =
   | readonly [typeof Kind.TryExit]
   /** Send the task events you hold (Events), then EventsFlushed with this id. */
   | readonly [typeof Kind.FlushEvents, id: number]
+  /** Which objects of this process are on that node, and which only there? `leaving`: nodes that will not stay, either. */
+  | readonly [typeof Kind.TellHeld, id: number, node: NodeKey, leaving: readonly NodeKey[]]
   /** A node has a copy of an object of this process, to be freed with it. */
   | readonly [typeof Kind.CopyMade, index: ObjectIndex, copy: Location]
   /** To drivers: what a process of their job sent as Progress. */

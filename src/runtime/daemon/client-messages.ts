@@ -42,6 +42,8 @@ export function receive(daemon: Daemon, client: Client, message: ToDaemon): void
       return daemon.headSide.onTaskEvents(client.jobId, message[1]);
     case Kind.EventsFlushed:
       return daemon.eventDrain.flushed(client.id, message[1]);
+    case Kind.Held:
+      return daemon.heldQuery.answered(client.id, message[1], message[2]);
     case Kind.Retiring:
       client.worker?.expectEnd("it had run as many calls as its function allows", null);
       return daemon.scheduling.dispatch({ kind: "workerRetiring", workerId: client.id });

@@ -35,6 +35,7 @@ import { accept } from "./door.ts";
 import { Drain } from "./drain.ts";
 import { EventDrain } from "./event-drain.ts";
 import { createHeadMethods, type HeadCaller, type HeadMethodName, type HeadMethods } from "./head-methods.ts";
+import { HeldQuery } from "./held-query.ts";
 import { JobEnvs } from "./job-env.ts";
 import { LeaseBook } from "./lease-book.ts";
 import { LocalNode } from "./local-node.ts";
@@ -88,6 +89,7 @@ export class Daemon {
   readonly code: NodeCode;
   readonly workingDirs: WorkingDirs;
   readonly eventDrain: EventDrain;
+  readonly heldQuery: HeldQuery;
   private readonly draining = new Drain(this);
   /** Told the port on which other nodes reach this one. */
   listening: (port: number) => void = () => {};
@@ -149,6 +151,7 @@ export class Daemon {
         : this.cluster.links.request(node, method, params, timeoutMs),
     );
     this.eventDrain = new EventDrain(this.clients);
+    this.heldQuery = new HeldQuery((to, message) => this.send(to, message));
     this.memoryWatch = new MemoryWatch(this);
     this.headMethods = this.head === null ? null : createHeadMethods(this.head, this);
     this.methods = createMethodHandlers(this, this.headMethods);
@@ -485,6 +488,9 @@ const nodeMethods: ReadonlySet<string> = new Set([
   "drainEvents",
   "flushLogs",
   "storeStats",
+  "heldObjects",
+  "takeOver",
+  "reached",
   "packDirectory",
   "readPack",
 ]);

@@ -3,6 +3,7 @@
  * shape the machines in core/ take for granted. Returns what is wrong, for the one line that is logged when the connection is closed.
  */
 import { Kind } from "../../wire/index.ts";
+import { heldObjectsMax } from "../../wire/limits.ts";
 
 /** Names of resources, labels or environment variables in one message. */
 const namesMax = 1_000;
@@ -14,6 +15,8 @@ const bundlesMax = 10_000;
 const wantedMax = 1_000_000;
 /** Objects freed with one message. */
 const locationsMax = 10_000;
+/** Owners asked at once, all on one node. */
+const ownersMax = 100_000;
 /** Task events in one message. */
 const eventsMax = 100_000;
 
@@ -74,6 +77,7 @@ const scheduling = shape({
   prefer: orNull(id),
 });
 const location = shape({ name, offset: natural, bytes: natural });
+const heldObject = shape({ index: natural, location, only: flag, replaceable: flag });
 const taskEvent = shape({ taskId: name, startMs: Number.isFinite, endMs: Number.isFinite });
 
 /** Checks of a message's fields after its kind. */
@@ -92,6 +96,7 @@ const messages: Readonly<Record<number, readonly Check[]>> = {
   [Kind.StayAlive]: [],
   [Kind.Progress]: [anything],
   [Kind.FreeCopies]: [listOf(location, locationsMax)],
+  [Kind.Held]: [natural, listOf(heldObject, heldObjectsMax)],
   [Kind.Request]: [natural, name, anything],
 };
 
@@ -141,6 +146,8 @@ const requests: Readonly<Record<string, Check>> = {
   drainNode: shape({ nodeId: id, reason: text }),
   killWorker: shape({ workerId: id, reason: text }),
   pull: shape({ location, owner: id, index: natural }),
+  takeOver: shape({ location, owner: id, index: natural }),
+  heldObjects: shape({ owners: listOf(id, ownersMax), node: id, leaving: listOf(id, namesMax) }),
   kvPut: key,
   kvGet: key,
   kvDel: key,

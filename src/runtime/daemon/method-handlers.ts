@@ -10,6 +10,7 @@ import { flushLogs } from "./flush-logs.ts";
 import { type HeadCaller, type HeadMethodName, type HeadMethods, headMethodNames } from "./head-methods.ts";
 import { MemoryReader, residentBytes } from "./memory-usage.ts";
 import type { MethodHandlers, MethodParams, MethodResult, NodeMemoryView, WireError, WorkerView } from "./methods.ts";
+import type { PullRequest, PullResult } from "./transfer/index.ts";
 
 /** Milliseconds another node has to answer. */
 const nodeRequestMs = 10_000;
@@ -46,6 +47,9 @@ export function createMethodHandlers(daemon: Daemon, headMethods: HeadMethods | 
     listWorkers: async (_params, caller) =>
       (await Promise.all([workers(daemon), ofOthers(daemon, "listWorkers", caller)])).flat(),
     pull: (request) => transferOf(daemon).pull(request),
+    takeOver: (request) => takeOver(daemon, request),
+    heldObjects: ({ owners, node, leaving }) => daemon.heldQuery.ask(owners, node, leaving),
+    reached: () => null,
     transferStats: () => transferOf(daemon).stats(),
     storeStats: () => storeOf(daemon).stats(),
     memory: async (_params, caller) => (await Promise.all([memoryHere(daemon), ofOthers(daemon, "memory", caller)])).flat(),
@@ -131,6 +135,18 @@ async function workers(daemon: Daemon): Promise<WorkerView[]> {
       };
     }),
   );
+}
+
+/**
+ * A copy of an object whose other bytes are about to go. The owner's node learns of the copy and of that node's end over different connections, so
+ * the answer waits until it has heard of the copy.
+ */
+async function takeOver(daemon: Daemon, request: PullRequest): Promise<PullResult> {
+  const result = await transferOf(daemon).pull(request);
+  const ownerNode = daemon.cluster?.nodeOf(nodeKeyOf(request.owner)) ?? null;
+  if ("copy" in result && ownerNode !== null && ownerNode !== daemon.nodeId)
+    await daemon.cluster?.links.request(ownerNode, "reached", {}, nodeRequestMs);
+  return result;
 }
 
 function transferOf(daemon: Daemon) {

@@ -2,10 +2,11 @@
  * The requests a node daemon answers, by name, with the types of their parameters and results. Both sides use this one interface, so
  * that a call and its handler cannot drift apart. A refusal travels as `WireError`.
  */
-import type { ActorId, JobId, NodeId, PlacementGroupId, WorkerId } from "../../base/ids.ts";
+import type { ActorId, JobId, NodeId, NodeKey, PlacementGroupId, WorkerId } from "../../base/ids.ts";
 import type { CodeFiles } from "../../functions/index.ts";
 import type { StoreStats } from "../../objects/index.ts";
 import type { ActorSpec, ActorView, GroupStrategy, GroupView, NodeView, Resources, TaskEvent } from "../../wire/messages.ts";
+import type { HeldOf } from "./held-query.ts";
 import type { PullRequest, PullResult, TransferStats } from "./transfer/index.ts";
 import type { PackedDirectory, WantedDirectory } from "./working-dirs.ts";
 
@@ -123,6 +124,12 @@ export interface DaemonMethods {
   listJobs(params: Record<string, never>): JobView[];
   /** Brings an object of another node here; answers when its bytes are readable at `copy`, or say that nobody has them. */
   pull(params: PullRequest): PullResult;
+  /** As `pull`, for a node that leaves: answers when the owner's node knows of the copy, too. */
+  takeOver(params: PullRequest): PullResult;
+  /** What processes of this node have stored on `node`, which leaves, as `leaving` do. */
+  heldObjects(params: { owners: readonly WorkerId[]; node: NodeKey; leaving: readonly NodeKey[] }): HeldOf[];
+  /** Answers at once: what the asker said before has arrived. */
+  reached(params: Record<string, never>): null;
   /** Counters of the objects this node has brought here and sent to others since it started. */
   transferStats(params: Record<string, never>): TransferStats;
   storeStats(params: Record<string, never>): StoreStats;

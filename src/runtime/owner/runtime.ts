@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { assert } from "../../base/assert.ts";
 import { ClusterConnectionError, NodeDiedError, type ObjectLostError, OwnerDiedError, ShoalError } from "../../base/errors.ts";
 import { type ActorId, type JobId, type NodeId, nodeKeyOf, type WorkerId } from "../../base/ids.ts";
+import { heldObjects } from "../../core/held-objects.ts";
 import type { ObjectRecord } from "../../core/object-record.ts";
 import { createOwnership, type OwnershipState, resolveRef, step as stepOwnership } from "../../core/ownership.ts";
 import type { OwnershipEffect } from "../../core/ownership-events.ts";
@@ -15,6 +16,7 @@ import { ObjectStore, segmentName } from "../../objects/index.ts";
 import type { Location } from "../../objects/types.ts";
 import { flatten } from "../../values/index.ts";
 import { Kind, protocolVersion } from "../../wire/index.ts";
+import { heldObjectsMax } from "../../wire/limits.ts";
 import type { FromDaemon, PeerMessage, ProcessExit, RuntimeEnvSpec, WelcomeInfo, WireRef } from "../../wire/messages.ts";
 import type { Link } from "../transport/link.ts";
 import { Actors } from "./actors.ts";
@@ -432,6 +434,11 @@ export class Runtime {
       case Kind.CopyMade:
         stepOwnership(this.ownership, { kind: "copyMade", index: message[1], copy: message[2] });
         break;
+      case Kind.TellHeld: {
+        const [, id, node, leaving] = message;
+        this.daemon.send([Kind.Held, id, heldObjects(this.ownership, node, new Set(leaving), heldObjectsMax)]);
+        break;
+      }
       case Kind.Collect:
         collectGarbage();
         break;
