@@ -120,9 +120,11 @@ function addListings(program: Command, run: Run): void {
   listing(program.command("summary").description("counts of tasks or actors by name and state, or the object store's figures"))
     .argument("<kind>", "tasks, actors or objects")
     .action(async (kind, flags) => run((await import("./listings.ts")).summary(kind, flags)));
-  listing(program.command("logs").description("log files of the node asked: list them, or print one"))
+  listing(program.command("logs").description("log files of all nodes: list them, or print some"))
     .argument("[file]", "name, its beginning, or a pattern with *")
-    .option("--follow", "print what is added, until the node ends")
+    .option("--node <id>", "only those of that node: its id, or the beginning of it")
+    .addOption(new Option("--node-id <id>").hideHelp())
+    .option("--follow", "print what is added, until the nodes end")
     .option("--tail <lines>", "only the last lines; -1 for all; default 1000")
     .action(async (file, flags) => run((await import("./logs.ts")).logs(file, flags)));
 }

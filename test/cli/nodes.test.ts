@@ -1,5 +1,5 @@
 /** Several nodes, each with a directory for sessions of its own as on a machine of its own. */
-import { rmSync } from "node:fs";
+import { appendFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { inSandbox, type Sandbox } from "../support/command-line.ts";
@@ -100,6 +100,76 @@ describe("start --address", () => {
       const [{ nodeId }] = await sandbox.json(["list", "nodes", "--filter", "isHead=false"]);
       await sandbox.ok(["drain-node", "--node-id", nodeId, "--reason", "test"]);
       expect(await node.ended).toMatchObject({ code: 0 });
+      await sandbox.ok(["stop"]);
+    });
+  });
+});
+
+describe("logs", () => {
+  /** The only session's directory of logs in a place. */
+  const logsDir = (sandbox: Sandbox, place: string): string => {
+    const user = readdirSync(join(sandbox.dir, place))[0];
+    return join(sandbox.dir, place, user, sandbox.sessions(place)[0], "logs");
+  };
+
+  test("lists and shows the files of every node, whichever is asked", async () => {
+    await inSandbox(async (sandbox) => {
+      const address = await sandbox.head(["--num-cpus", "0"]);
+      await sandbox.ok(["start", `--address=${address}`, "--num-cpus", "1"], { place: "there" });
+      const nodes: { nodeId: string; isHead: boolean }[] = await sandbox.json(["list", "nodes"]);
+      const head = nodes.find(({ isHead }) => isHead)?.nodeId as string;
+      const other = nodes.find(({ isHead }) => !isHead)?.nodeId as string;
+      const program = sandbox.write(
+        "print.mjs",
+        `import * as shoal from "shoal";
+         await shoal.init({ logToDriver: false });
+         await shoal.get(shoal.remote(() => console.log("said weather")).remote());
+         await shoal.shutdown();`,
+      );
+      expect(await sandbox.node(program)).toMatchObject({ code: 0 });
+
+      const listed: { nodeId: string; file: string; bytes: number }[] = await sandbox.json(["logs"]);
+      const withDaemonLog = listed.filter(({ file }) => file === "daemon.log").map(({ nodeId }) => nodeId);
+      expect(withDaemonLog.sort()).toEqual([head, other].sort());
+      const there: typeof listed = await sandbox.json(["logs", "--node", other.slice(0, 8)]);
+      expect(new Set(there.map(({ nodeId }) => nodeId))).toEqual(new Set([other]));
+      expect(await sandbox.json(["logs", "--node-id", other], { place: "there" })).toEqual(there);
+
+      expect(await sandbox.ok(["logs", "worker*.out", "--tail", "-1"])).toContain("said weather");
+      expect(await sandbox.ok(["logs", "daemon.log", "--node", other])).toContain("joined cluster");
+      const both = await sandbox.ok(["logs", "daemon.log", "--tail", "1"], { place: "there" });
+      for (const nodeId of [head, other]) expect(both).toContain(`==> ${nodeId} daemon.log <==`);
+
+      const lines = Array.from({ length: 100_000 }, (_, n) => `line ${n} ${"x".repeat(20)}\n`);
+      writeFileSync(join(logsDir(sandbox, "there"), "large.out"), lines.join("")); // some parts long
+      expect(await sandbox.ok(["logs", "large.out", "--tail", "-1"])).toBe(lines.join(""));
+      expect(await sandbox.ok(["logs", "large.out", "--tail", "5000"])).toBe(lines.slice(-5_000).join(""));
+      expect(await sandbox.ok(["logs", "large.out", "--tail", "0"])).toBe("");
+
+      const unknown = await sandbox.shoal(["logs", "daemon.log", "--node", "zzz"]);
+      expect(unknown).toMatchObject({ code: 1, stderr: "Cannot show the logs of node 'zzz': no living node has that id\n" });
+      const absent = await sandbox.shoal(["logs", "large.out", "--node", head]);
+      expect(absent).toMatchObject({ code: 1 });
+      expect(absent.stderr).toContain("daemon.log");
+      for (const place of ["there", "here"]) await sandbox.ok(["stop"], { place });
+    });
+  });
+
+  test("--follow prints what another node's file gets, until that node ends", async () => {
+    await inSandbox(async (sandbox) => {
+      const address = await sandbox.head(["--num-cpus", "0"]);
+      await sandbox.ok(["start", `--address=${address}`, "--num-cpus", "1"], { place: "there" });
+      const file = join(logsDir(sandbox, "there"), "some.out");
+      writeFileSync(file, "old\nfirst\n");
+      const following = sandbox.start(["logs", "some.out", "--tail", "1", "--follow"]);
+      await following.printed(/^first\n$/);
+      appendFileSync(file, "second\n");
+      await following.printed(/^first\nsecond\n$/);
+      writeFileSync(`${file}.1`, "old\nfirst\nsecond\nthird\n"); // as when it is rotated
+      writeFileSync(file, "4th\n");
+      await following.printed(/^first\nsecond\nthird\n4th\n$/);
+      await sandbox.ok(["stop"], { place: "there" });
+      expect(await following.ended).toMatchObject({ code: 0, stdout: "first\nsecond\nthird\n4th\n" });
       await sandbox.ok(["stop"]);
     });
   });

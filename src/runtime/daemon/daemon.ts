@@ -39,6 +39,7 @@ import { HeldQuery } from "./held-query.ts";
 import { JobEnvs } from "./job-env.ts";
 import { LeaseBook } from "./lease-book.ts";
 import { LocalNode } from "./local-node.ts";
+import { LogFiles } from "./log-files.ts";
 import { LogHub } from "./log-hub.ts";
 import { MemoryWatch } from "./memory-watch.ts";
 import { createMethodHandlers } from "./method-handlers.ts";
@@ -90,6 +91,7 @@ export class Daemon {
   readonly workingDirs: WorkingDirs;
   readonly eventDrain: EventDrain;
   readonly heldQuery: HeldQuery;
+  readonly logFiles: LogFiles;
   private readonly draining = new Drain(this);
   /** Told the port on which other nodes reach this one. */
   listening: (port: number) => void = () => {};
@@ -150,6 +152,7 @@ export class Daemon {
         ? Promise.reject(new Error(`Cannot ask node ${node} as this session is one node`))
         : this.cluster.links.request(node, method, params, timeoutMs),
     );
+    this.logFiles = new LogFiles(config.sessionDir, this.nodeId);
     this.eventDrain = new EventDrain(this.clients);
     this.heldQuery = new HeldQuery((to, message) => this.send(to, message));
     this.memoryWatch = new MemoryWatch(this);
@@ -491,6 +494,8 @@ const nodeMethods: ReadonlySet<string> = new Set([
   "heldObjects",
   "takeOver",
   "reached",
+  "listLogs",
+  "readLog",
   "packDirectory",
   "readPack",
 ]);

@@ -152,6 +152,8 @@ const requests: Readonly<Record<string, Check>> = {
   kvGet: key,
   kvDel: key,
   kvKeys: shape({ namespace: name }),
+  listLogs: shape({ nodeId: orNull(id) }),
+  readLog: shape({ nodeId: id, file: name, from: natural, bytes: natural }),
   putCode: shape({ key: codeKey, files: codeFiles }),
   getCode: shape({ key: codeKey }),
   fetchCode: shape({ key: codeKey }),

@@ -1,7 +1,7 @@
 /** What the daemon does for each request. The types are in methods.ts; most answers are the head's. */
 import { hostname } from "node:os";
 import { isShoalError } from "../../base/errors.ts";
-import { nodeKeyOf } from "../../base/ids.ts";
+import { type NodeId, nodeKeyOf } from "../../base/ids.ts";
 import type { ActorView } from "../../wire/messages.ts";
 import type { Client } from "./client.ts";
 import type { ClusterSide } from "./cluster-side.ts";
@@ -58,6 +58,15 @@ export function createMethodHandlers(daemon: Daemon, headMethods: HeadMethods | 
       await Promise.allSettled([daemon.eventDrain.drain(jobId), ofOthers(daemon, "drainEvents", caller, { jobId })]);
       return null;
     },
+    listLogs: async ({ nodeId: of }, caller) => {
+      if (of !== undefined && of !== nodeId) return askNode(daemon, of, "listLogs", {});
+      const here = daemon.cluster?.config.driverOnly === true ? [] : daemon.logFiles.list();
+      return (await Promise.all([here, of === undefined ? ofOthers(daemon, "listLogs", caller) : []])).flat();
+    },
+    readLog: (params) =>
+      params.nodeId === nodeId
+        ? daemon.logFiles.read(params.file, params.from, params.bytes)
+        : askNode(daemon, params.nodeId, "readLog", params),
     flushLogs: () => flushLogs(daemon).then(() => null),
     shutdown({ reason }) {
       setImmediate(() => daemon.requestShutdown(reason ?? "shutdown"));
@@ -85,11 +94,23 @@ export function toWireError(error: unknown): WireError {
   return { name: error.name, code: error.code, message: error.message, fields };
 }
 
+/** What that node's daemon answers. Rejects when there is no such node, or it does not answer in time. */
+function askNode<M extends "listLogs" | "readLog">(
+  { cluster }: Daemon,
+  nodeId: NodeId,
+  method: M,
+  params: MethodParams<M>,
+): Promise<MethodResult<M>> {
+  if (cluster?.nodes.get(nodeId)?.alive !== true)
+    throw new Error(`Cannot ask node ${nodeId} for '${method}' as there is none of that id alive`);
+  return cluster.links.request(nodeId, method, params, nodeRequestMs);
+}
+
 /**
  * Answers of the other nodes that come in time, one after another. A process that asks means all nodes; a daemon that asks (no caller) means
  * this one.
  */
-async function ofOthers<M extends "listWorkers" | "memory" | "drainEvents">(
+async function ofOthers<M extends "listWorkers" | "memory" | "drainEvents" | "listLogs">(
   { cluster }: Daemon,
   method: M,
   caller: Client | null,

@@ -50,6 +50,20 @@ export interface NodeMemoryView {
   readonly workers: readonly WorkerView[];
 }
 
+/** A log file of a node. */
+export interface LogFileView {
+  readonly nodeId: NodeId;
+  /** Its name in the node's `logs` directory. */
+  readonly file: string;
+  readonly bytes: number;
+}
+
+export interface LogPart {
+  readonly bytes: Uint8Array;
+  /** Of the whole file, now. */
+  readonly size: number;
+}
+
 export interface StatusView {
   readonly nodes: readonly NodeView[];
   readonly total: Resources;
@@ -140,6 +154,10 @@ export interface DaemonMethods {
   drainEvents(params: { jobId?: JobId }): null;
   /** Answers when everything workers had printed before the call has been sent to the drivers and written to the files. */
   flushLogs(params: Record<string, never>): null;
+  /** Log files of a node, or of all for a process that asks; those that do not answer in time are left out, and so are nodes that came with a driver. */
+  listLogs(params: { nodeId?: NodeId }): LogFileView[];
+  /** At most `bytes` of a node's log file from the byte `from` on, never more than 1 MiB. Refused when there is no such node or file. */
+  readLog(params: { nodeId: NodeId; file: string; from: number; bytes: number }): LogPart;
   /** Ends the session: answered at once, then everything is cleaned up, then the connection closes. */
   shutdown(params: { reason?: string }): null;
 }
