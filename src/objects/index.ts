@@ -1,6 +1,7 @@
 /** Shared-memory objects of one node: the store each process opens, and the daemon's part of it. */
 
 export { pressureFraction, spillTargetFraction } from "./limits.ts";
+export { native } from "./native.ts";
 export { type ObjectSource, ObjectStore, type ObjectStoreOptions, type ObjectStoreStats } from "./object-store.ts";
 export { checkedLocation, type OpenSegment, SegmentMissing } from "./open-segment.ts";
 export { copyLocation, holderOf, isSameObject, parseSegmentName as segmentParts, segmentName } from "./segment-name.ts";

@@ -1,6 +1,6 @@
 /**
- * The few system calls of the store that Node does not have: memory mapping, file locks, reserving space. One interface, so that
- * another binding can serve it; today `koffi`, loaded at first use because loading it costs about 15 ms.
+ * The few system calls that Node does not have: of the store memory mapping, file locks, reserving space; of the transfer between nodes one socket option.
+ * One interface, so that another binding can serve it; today `koffi`, loaded at first use because loading it costs about 15 ms.
  *
  * Addresses are bigints and stay inside this folder. Nothing here checks that an address is still mapped: that is the callers' duty.
  */
@@ -32,6 +32,8 @@ export interface Native {
   reserve(fd: number, bytes: number): void;
   /** Gives the file's pages back even where a process still maps it. Does nothing where unsupported. */
   punch(fd: number, bytes: number): void;
+  /** A reader of the socket `fd` is woken when this many bytes have come, or the other side has ended, and not for less. Does nothing where unsupported. */
+  receiveAtLeast(fd: number, bytes: number): void;
   /** Waits for a shared lock on the open file. It is released when `fd` and every mapping made through it are gone, also by a crash. */
   lockShared(fd: number): void;
   /** Takes the exclusive lock if nobody has any lock: true when the file is mapped by no reader. */
@@ -53,6 +55,8 @@ const lockShared = 1;
 const lockExclusive = 2;
 const lockNonBlocking = 4;
 const madvisePopulateWrite = 23;
+const socketLevel = 1;
+const receiveLowWater = 18;
 const fallocateKeepSize = 1;
 const fallocatePunchHole = 2;
 
@@ -66,6 +70,9 @@ function loadKoffi(): Native {
   const flock = library.func("int flock(int fd, int operation)");
   const pageBytes: number = library.func("int getpagesize()")();
   const fallocate = linux ? library.func("int fallocate(int fd, int mode, int64_t offset, int64_t bytes)") : undefined;
+  const setsockopt = linux
+    ? library.func("int setsockopt(int fd, int level, int option, const int *value, uint32_t bytes)")
+    : undefined;
   const codes = new Map(Object.entries(koffi.os.errno).map(([code, value]) => [value, code]));
   const fail = (call: string): never => {
     const errno = koffi.errno();
@@ -103,6 +110,9 @@ function loadKoffi(): Native {
     },
     punch(fd, bytes) {
       fallocate?.(fd, fallocateKeepSize | fallocatePunchHole, 0, bytes);
+    },
+    receiveAtLeast(fd, bytes) {
+      setsockopt?.(fd, socketLevel, receiveLowWater, [bytes], 4);
     },
     lockShared(fd) {
       while (flock(fd, lockShared) !== 0) if (!interrupted()) fail("flock");

@@ -2,13 +2,14 @@
  * The puller's end of a bulk connection: asks for one object at a time and hands its bytes on as they come.
  *
  * Speed is in how the bytes are read. A Node stream makes a buffer of 64 KiB for each read; here the kernel fills one slice that is used again and
- * again, which takes half the CPU time. A socket can be given such a buffer only when it is made, so its handle moves to a
+ * again, which takes half the CPU time, and wakes this process for half a slice at once and not for every segment. A socket can be given such a buffer only when it is made, so its handle moves to a
  * new one; where there is no plain handle to move (TLS), the stream is read as it is.
  */
 import { Socket } from "node:net";
 import type { NodeKey } from "../../../base/ids.ts";
+import { native } from "../../../objects/index.ts";
 import { decodeAnswer, encodeWant, frameBody, frameBytes, type Want } from "./bulk-messages.ts";
-import { idleConnectionMs, silenceMaxMs, sliceBytes } from "./limits.ts";
+import { fastReadBytes, idleConnectionMs, silenceMaxMs, sliceBytes, wakeBytes } from "./limits.ts";
 
 export type Fetched =
   | { readonly kind: "whole" }
@@ -37,6 +38,8 @@ export class BulkConnection {
   private current: Fetch | null = null;
   private head: Buffer = Buffer.alloc(0);
   private open = true;
+  /** Bytes that must have come before a read is tried. */
+  private wakesFor = 1;
   /** Called once, when the connection is gone. */
   onClose: () => void = () => {};
 
@@ -95,8 +98,18 @@ export class BulkConnection {
     const part = chunk.length <= fetch.bytesLeft ? chunk : chunk.subarray(0, fetch.bytesLeft);
     fetch.sink.write(part);
     fetch.bytesLeft -= part.length;
+    this.wakeFor(part.length, fetch.bytesLeft);
     if (fetch.bytesLeft === 0) this.finish({ kind: "whole" });
     return chunk.subarray(part.length);
+  }
+
+  /** Where bytes come fast, this process is woken for many at once; what is left at the end must wake it too. */
+  private wakeFor(bytesRead: number, bytesLeft: number): void {
+    const wanted = Math.max(1, Math.min(bytesLeft, bytesRead >= fastReadBytes ? wakeBytes : this.wakesFor));
+    if (wanted === this.wakesFor) return;
+    this.wakesFor = wanted;
+    const { _handle: handle } = this.socket as unknown as { _handle: { fd: number } | null };
+    if (this.socket.constructor === Socket && handle !== null && handle.fd >= 0) native().receiveAtLeast(handle.fd, wanted);
   }
 
   private receiveHead(chunk: Buffer): Buffer {

@@ -3,6 +3,10 @@
 /** Bytes read and written at once. 1 MiB stays in the second-level cache between the socket and the segment; more was slower, less costs calls. */
 export const sliceBytes = 1024 ** 2;
 
+/** A read of so many bytes shows that they come fast; from then on the reader is woken for `wakeBytes` at a time, half of what it can read at once. */
+export const fastReadBytes = 64 * 1024;
+export const wakeBytes = 512 * 1024;
+
 /** Slices of one served object under way between file and socket, so that the next is read while the last is sent. 3 MiB a transfer. */
 export const slicesInFlight = 3;
 
