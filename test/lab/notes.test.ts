@@ -53,8 +53,9 @@ describe.skipIf(reason !== null)(title, () => {
     const answers = answersOf(whole);
     expect(answers).toHaveLength(1 + 8 + 1 + 10);
 
+    // The array has just been put: it is on its way to the nodes, or read there.
     const disturbed = startNotes(head);
-    await disturbed.printed("3. Words", 120_000);
+    await disturbed.printed("put in", 120_000);
     await node3.powerOff();
     expect((await disturbed.exited).code).toBe(0);
     expect(answersOf(disturbed)).toEqual(answers);
