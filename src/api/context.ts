@@ -7,7 +7,7 @@ import { runtimeNow } from "./init.ts";
 /** A node of the cluster. */
 export type NodeInfo = NodeView;
 
-/** All nodes, dead ones included. */
+/** All nodes that offer something, dead ones included. A machine from which only a program takes part is none. */
 export function nodes(): Promise<NodeInfo[]> {
   return runtimeNow().daemon.request("nodes", {});
 }

@@ -261,7 +261,10 @@ function warnIfDue(state: ActorPlacementState, now: number, placing: Placing, te
   state.effects.push({
     kind: "warn",
     spec: placing.spec,
-    text: `actor ${className} cannot be placed: ${text} among the cluster's ${nodes} nodes. It waits until a node that fits joins`,
+    text:
+      nodes === 0
+        ? `actor ${className} cannot be placed: every node of the cluster is leaving. It waits until another joins`
+        : `actor ${className} cannot be placed: ${text} among the cluster's ${nodes} nodes. It waits until a node that fits joins`,
   });
 }
 

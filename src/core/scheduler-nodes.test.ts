@@ -160,6 +160,13 @@ describe("leases in a cluster", () => {
     node.nodes(["!node1", { CPU: 1 }]);
     node.demand("driver", 1, 2);
     expect(describeScheduler(node.state).demands).toMatchObject([{ count: 2, why: "infeasible" }]);
+    expect(node.of("warn", node.advance(5000)).map((warn) => warn.text)).toEqual([
+      "f cannot be placed: every node of the cluster is leaving. It waits until another joins",
+    ]);
+    node.nodes(["!node1", { CPU: 1 }], ["!b", { CPU: 8 }], ["c", { CPU: 0 }]);
+    expect(node.of("warn", node.advance(60_000)).map((warn) => warn.text)).toEqual([
+      "f cannot be placed: it asks for {CPU: 1}, and no node that stays has that ({}). It waits until a node that fits joins",
+    ]);
   });
 
   it("that ask for no CPU do not go back and forth", () => {
@@ -240,7 +247,7 @@ describe("placement groups over nodes", () => {
     node.define("driver", 2, inSecond);
     node.demand("driver", 1, 3);
     node.demand("driver", 2, 3);
-    node.advance(600_000);
+    node.advance(60_000);
     expect(node.of("grant")).toEqual([]);
     expect(node.of("unschedulable")).toEqual([]);
     const effects = node.groupPlaced("g", ["b", "node1"], [{ CPU: 1 }, { CPU: 1 }]);

@@ -86,21 +86,25 @@ function nameOf(alike: Alike): string {
 
 function infeasibleText(state: SchedulerState, alike: Alike): string {
   const { claim } = alike;
-  const total = toResources(nodePool(state).total);
   const name = nameOf(alike);
+  const others = [...state.others.values()].filter((node) => !node.draining);
+  if (state.draining && others.length === 0)
+    return `${name} cannot be placed: every node of the cluster is leaving. It waits until another joins`;
   if (claim.kind === "group" && claim.strategy === "STRICT_SPREAD" && claim.bundles.length > 1)
     return `${name} cannot be placed: STRICT_SPREAD asks for ${claim.bundles.length} nodes and there is 1. It waits until there are more`;
   const selector = claim.spec.labelSelector;
   const asked = `${formatResources(demandResources(claim.demand))}${Object.keys(selector).length > 0 ? ` on a node with labels ${JSON.stringify(selector)}` : ""}`;
   const withLabels = (text: string, labels: object): string =>
     Object.keys(selector).length > 0 ? `${text} and labels ${JSON.stringify(labels)}` : text;
-  const own = withLabels(formatResources(total), state.config.labels);
+  const own = state.draining ? [] : [withLabels(formatResources(toResources(nodePool(state).total)), state.config.labels)];
   if (state.others.size === 0)
-    return `${name} cannot be placed: it asks for ${asked}, and the cluster has one node with ${own}. It waits until a node that fits joins`;
-  const texts = [...state.others.values()].map((node) => withLabels(formatResources(toResources(node.total)), node.labels));
-  const kinds = [...new Set([own, ...texts])];
+    return `${name} cannot be placed: it asks for ${asked}, and the cluster has one node with ${own[0]}. It waits until a node that fits joins`;
+  const texts = others.map((node) => withLabels(formatResources(toResources(node.total)), node.labels));
+  const isAll = own.length + others.length > state.others.size;
+  const who = isAll ? `none of the cluster's ${state.others.size + 1} nodes` : "no node that stays";
+  const kinds = [...new Set([...own, ...texts])];
   const shown = kinds.length > nodeKindsShown ? [...kinds.slice(0, nodeKindsShown), "..."] : kinds;
-  return `${name} cannot be placed: it asks for ${asked}, and none of the cluster's ${state.others.size + 1} nodes has that (${shown.join("; ")}). It waits until a node that fits joins`;
+  return `${name} cannot be placed: it asks for ${asked}, and ${who} has that (${shown.join("; ")}). It waits until a node that fits joins`;
 }
 
 function waitingText(state: SchedulerState, source: Source, alike: Alike, now: number): string {

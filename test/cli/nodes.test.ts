@@ -184,6 +184,39 @@ test("a command reaches a cluster that has no node here", async () => {
   });
 });
 
+test("a program elsewhere is no node: not in nodes(), the resources, the listings or the status", async () => {
+  await inSandbox(async (sandbox) => {
+    const address = await sandbox.head();
+    const program = sandbox.write(
+      "who.mjs",
+      `import * as shoal from "shoal";
+       const { nodeId } = await shoal.init();
+       const [nodes, total, free] = [await shoal.nodes(), await shoal.clusterResources(), await shoal.availableResources()];
+       console.log(JSON.stringify({ nodeId, nodes: nodes.map((node) => node.nodeId), total, free }));
+       process.on("SIGTERM", () => shoal.shutdown().then(() => process.exit(0)));
+       setInterval(() => {}, 1_000);`,
+    );
+    const driver = sandbox.start([], { entry: program, place: "elsewhere", env: { SHOAL_ADDRESS: address } });
+    const [said] = await driver.printed(/\{.*\}/);
+    const { nodeId, nodes, total, free } = JSON.parse(said);
+    const [head] = await sandbox.json(["list", "nodes"]);
+    expect(nodes).toEqual([head.nodeId]);
+    expect(nodeId).not.toBe(head.nodeId);
+    for (const resources of [total, free])
+      expect(Object.keys(resources).filter((name) => name.startsWith("node:") && !name.startsWith("node:__"))).toEqual([
+        `node:${head.nodeId}`,
+      ]);
+    expect(total.object_store_memory).toBe(head.resources.object_store_memory);
+    expect((await sandbox.json(["status"])).nodes).toHaveLength(1);
+    expect(await sandbox.ok(["status"])).toContain("1 node,");
+    expect(await sandbox.json(["health-check"])).toEqual({ healthy: true, nodes: 1 });
+    driver.child.kill("SIGTERM");
+    expect(await driver.ended).toMatchObject({ code: 0 });
+    expect(await sandbox.json(["list", "nodes"])).toHaveLength(1);
+    await sandbox.ok(["stop"]);
+  });
+});
+
 describe("symmetric-run", () => {
   const freeAddress = async (sandbox: Sandbox): Promise<string> => {
     const address = await sandbox.head();

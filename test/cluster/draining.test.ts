@@ -79,6 +79,26 @@ describe("A node that is sent SIGTERM", () => {
     });
   });
 
+  test("is the head, too: nothing new goes there while it finishes what it runs", async () => {
+    using marks = openMarks();
+    await inCluster({}, async (cluster, seen) => {
+      const head = seen(await cluster.addNode({ numCpus: 2, resources: { there: 1 } }));
+      const other = seen(await cluster.addNode({ numCpus: 1 }));
+      await shoal.init({ address: cluster.addressOf(other) });
+      const task = run.options({ ...there, maxRetries: 0 }).remote(marks.dir, "task", "go");
+      await marks.seen("task-started");
+      process.kill(head.pid, "SIGTERM");
+      await waitFor("the head to take nothing new", () => isDraining(head.nodeId));
+      const second = seen(await cluster.addNode(leaving));
+      marks.set("now");
+      expect(await shoal.get(run.options(there).remote(marks.dir, "late", "now"))).toBe(second.nodeId);
+      marks.set("go");
+      expect(await shoal.get(task)).toBe(head.nodeId);
+      await cluster.ended(head);
+      await Promise.all([cluster.ended(other), cluster.ended(second)]);
+    });
+  });
+
   test("ends after SHOAL_DRAIN_MS what is not through by then", async () => {
     using marks = openMarks();
     await inCluster({}, async (cluster, seen) => {

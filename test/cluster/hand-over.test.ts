@@ -132,6 +132,21 @@ describe("Hand-over: a node that is asked to leave", () => {
     });
   });
 
+  test("is done by a head that others wait for, too", async () => {
+    using marks = openMarks();
+    using files = openMarks();
+    await inCluster({ storeFile: join(files.dir, "store") }, async (cluster, seen) => {
+      const head = seen(await cluster.addNode(leaving));
+      const node = seen(await cluster.addNode({ numCpus: 0 }));
+      await shoal.init({ address: cluster.addressOf(node), logToDriver: false });
+      const ref = numbers.options({ ...there, maxRetries: 0 }).remote(marks.dir, "task", 200_000, 2);
+      await stored([ref]);
+      await cluster.removeNode(head, { graceful: true });
+      expect((await shoal.get(ref)).at(-1)).toBe(2);
+      expect(marks.count("task-started")).toBe(1);
+    });
+  });
+
   test("leaves what fits nowhere, or was not taken by the deadline, to lineage", async () => {
     using marks = openMarks();
     await inCluster({}, async (cluster, seen) => {

@@ -396,12 +396,15 @@ export class Daemon {
   /** As `drain`, after telling the head, so that nothing new comes meanwhile. With `all` every node was asked: the head is the last to go. */
   leave(reason: string, all = false): void {
     if (this.cluster === null || this.cluster.config.driverOnly) return this.requestShutdown(reason);
+    if (this.head !== null) {
+      this.head.giveNothingNew(this.nodeId);
+      return this.drain(reason, all);
+    }
     // A head that is away has nothing to send here, and need not be waited for.
-    const asked =
-      this.head !== null || !this.cluster.isJoined
-        ? Promise.resolve()
-        : this.cluster.askHead("drainNode", { nodeId: this.nodeId, reason }, null);
-    asked.catch(() => {}).finally(() => this.drain(reason, all && this.head !== null));
+    const asked = this.cluster.isJoined
+      ? this.cluster.askHead("drainNode", { nodeId: this.nodeId, reason }, null)
+      : Promise.resolve();
+    asked.catch(() => {}).finally(() => this.drain(reason));
   }
 
   /** Living nodes but this one and those of drivers. */

@@ -105,9 +105,10 @@ export function createHeadMethods(head: Head, daemon: Daemon): HeadMethods {
   };
 }
 
-/** The head's own node as it is now, the others as they last said. */
+/** The head's own node as it is now, the others as they last said. Nodes that came with a driver offer nothing and are nobody's business. */
 function nodeViews(head: Head, daemon: Daemon) {
-  return head.members.views().map((view) =>
+  const offering = head.members.views().filter(({ driverOnly }) => !driverOnly);
+  return offering.map((view) =>
     view.nodeId === daemon.nodeId
       ? {
           ...view,

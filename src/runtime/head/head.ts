@@ -182,9 +182,14 @@ export class Head implements HeadSide {
   drainNode(nodeId: NodeId, reason: string): void {
     const node = this.members.node(nodeId);
     if (node === undefined) throw new Error(`Cannot drain node ${nodeId} as there is none of that id alive`);
+    this.giveNothingNew(nodeId);
+    node.drain(reason);
+  }
+
+  /** The node is about to leave, as it was told by others. */
+  giveNothingNew(nodeId: NodeId): void {
     this.members.drain(nodeId);
     this.dispatch({ kind: "nodeDraining", nodeId });
-    node.drain(reason);
   }
 
   private nodeDead(nodeId: NodeId, reason: string): void {
