@@ -3,21 +3,15 @@
 import type { MethodOptions } from "../../api/types.ts";
 import {
   ActorAlreadyExistsError,
-  type ActorDeathReason,
   ActorDiedError,
   ActorNotFoundError,
-  ActorUnavailableError,
-  ActorUnschedulableError,
   PendingCallsLimitExceededError,
-  RuntimeEnvSetupError,
-  TaskError,
 } from "../../base/errors.ts";
 import { type ActorId, newActorId, type WorkerId } from "../../base/ids.ts";
 import {
   type ActorClientEffect,
   type ActorClientEvent,
   type ActorClientState,
-  createActorClient,
   pendingCalls,
   requeueFront,
   step as stepClient,
@@ -27,29 +21,15 @@ import { isRecord, type LocalDefinition, type TaskRecord } from "../../core/task
 import { Kind } from "../../wire/index.ts";
 import type { ActorSpec, ActorView } from "../../wire/messages.ts";
 import type { ActorClassSpec } from "./actor-class.ts";
+import { type Client, deadView, deathError, newClient, unavailableError } from "./actor-client-record.ts";
 import { ActorHandleInternals, type HandleSpec, type MethodKind } from "./actor-handle.ts";
 import { captureArgs, wireArgs } from "./arguments.ts";
+import { lastWordsMs } from "./departures.ts";
 import { ObjectRef } from "./object-ref.ts";
 import { resourcesOf, schedulingSpec } from "./options.ts";
 import { retryNames } from "./remote-function.ts";
-import { lastWordsMs, type Runtime } from "./runtime.ts";
+import type { Runtime } from "./runtime.ts";
 import { currentTask } from "./task-context.ts";
-
-interface Client {
-  readonly state: ActorClientState;
-  readonly className: string;
-  /** The actor's id at the head: another than the handle's when `getIfExists` found one. */
-  remoteId: ActorId;
-  /** Why it could never be created, when that is known here. */
-  refusal: Error | null;
-  /** Words of the head that wait until all has arrived that the actor's process sent. */
-  readonly later: ActorView[];
-  /** The process calls were last sent to. */
-  sentTo: WorkerId | null;
-  /** Calls that run again after a restart, collected to keep their order. */
-  retrying: TaskRecord[];
-  readonly definitions: Map<string, LocalDefinition>;
-}
 
 /** Milliseconds from a broken connection to the next, within which the end of a process is reported. */
 const brokenMs = 2_000;
@@ -175,16 +155,7 @@ export class Actors {
   }
 
   private addClient(actorId: ActorId, className: string): Client {
-    const client: Client = {
-      state: createActorClient(actorId),
-      className,
-      remoteId: actorId,
-      refusal: null,
-      retrying: [],
-      later: [],
-      sentTo: null,
-      definitions: new Map(),
-    };
+    const client = newClient(actorId, className);
     this.clients.set(actorId, client);
     this.follow(client, actorId);
     return client;
@@ -329,7 +300,7 @@ export class Actors {
       case "interrupted":
         return this.interrupted(client, effect.task);
       case "refuse":
-        return this.fail(effect.task, effect.why === "dead" ? this.deathError(client) : this.unavailable(client, effect.task));
+        return this.fail(effect.task, effect.why === "dead" ? this.deathError(client) : unavailableError(client, effect.task));
     }
   }
 
@@ -388,7 +359,11 @@ export class Actors {
 
   outOfRetries(task: TaskRecord): void {
     const client = this.clients.get(task.actorId as ActorId) as Client;
-    this.fail(task, this.unavailable(client, task));
+    this.fail(task, unavailableError(client, task));
+  }
+
+  private deathError(client: Client): Error {
+    return deathError(client, this.runtime.values);
   }
 
   private fail(task: TaskRecord, error: Error): void {
@@ -470,61 +445,4 @@ export class Actors {
   sessionEnded(error: Error): void {
     for (const client of this.clients.values()) client.refusal ??= error;
   }
-
-  // -------------------------------------------------------------- errors
-
-  private unavailable(client: Client, task: TaskRecord): Error {
-    const actor = `actor ${client.className} (${client.remoteId})`;
-    const { name } = task.definition.wire;
-    return new ActorUnavailableError(
-      task.runner === null
-        ? `Cannot call ${name}: ${actor} is restarting and the call, whose maxTaskRetries is 0, does not wait for that; it has not run, later calls can succeed`
-        : client.state.state === "restarting"
-          ? `Cannot tell whether ${name} ran: ${actor} lost its process while the call was under way; it is restarting, later calls can succeed`
-          : `Cannot tell whether ${name} ran: the connection to ${actor} broke while the call was under way; later calls can succeed`,
-      { actorId: client.remoteId, actorClass: client.className },
-    );
-  }
-
-  private deathError(client: Client): Error {
-    if (client.refusal !== null) return client.refusal;
-    const view = client.state.view as ActorView;
-    const fields = { actorId: client.remoteId, actorClass: client.className };
-    const message = view.deathMessage ?? "it has ended";
-    if (view.deathReason === "unschedulable")
-      return new ActorUnschedulableError(`Cannot place actor ${client.className}: ${message}`, fields);
-    if (view.deathReason === "runtime env failed")
-      return new RuntimeEnvSetupError(`Cannot start actor ${client.className}: ${message}`, {});
-    const decoded = view.deathCause == null ? undefined : this.runtime.values.decode(view.deathCause);
-    const cause = decoded instanceof TaskError ? decoded.cause : decoded;
-    return new ActorDiedError(`Cannot call actor ${client.className} (${client.remoteId}): ${message}`, {
-      ...fields,
-      reason: (view.deathReason ?? "exited") as ActorDeathReason,
-      ...(cause === undefined || cause instanceof Promise ? {} : { cause }),
-    });
-  }
-}
-
-function deadView(client: Client): ActorView {
-  return {
-    actorId: client.remoteId,
-    className: client.className,
-    name: null,
-    namespace: "",
-    state: "DEAD",
-    incarnation: client.state.view?.incarnation ?? 0,
-    workerId: null,
-    address: null,
-    pid: null,
-    nodeId: null,
-    restartsLeft: 0,
-    deathReason: "constructor failed",
-    deathMessage: null,
-    deathCause: null,
-    ownerId: "" as WorkerId,
-    handleIndex: null,
-    detached: false,
-    handleSpec: null,
-    jobId: "" as ActorView["jobId"],
-  };
 }

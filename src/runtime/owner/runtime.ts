@@ -5,8 +5,8 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { assert } from "../../base/assert.ts";
-import { ClusterConnectionError, NodeDiedError, type ObjectLostError, OwnerDiedError, ShoalError } from "../../base/errors.ts";
-import { type ActorId, type JobId, type NodeId, nodeKeyOf, type WorkerId } from "../../base/ids.ts";
+import { ClusterConnectionError, NodeDiedError, type ObjectLostError, OwnerDiedError } from "../../base/errors.ts";
+import type { ActorId, JobId, NodeId, WorkerId } from "../../base/ids.ts";
 import { heldObjects } from "../../core/held-objects.ts";
 import type { ObjectRecord } from "../../core/object-record.ts";
 import { createOwnership, type OwnershipState, resolveRef, step as stepOwnership } from "../../core/ownership.ts";
@@ -14,15 +14,16 @@ import type { OwnershipEffect } from "../../core/ownership-events.ts";
 import type { TaskRecord } from "../../core/task-record.ts";
 import { ObjectStore, segmentName } from "../../objects/index.ts";
 import type { Location } from "../../objects/types.ts";
-import { flatten } from "../../values/index.ts";
 import { Kind, protocolVersion } from "../../wire/index.ts";
 import { heldObjectsMax } from "../../wire/limits.ts";
-import type { FromDaemon, PeerMessage, ProcessExit, RuntimeEnvSpec, WelcomeInfo, WireRef } from "../../wire/messages.ts";
+import type { FromDaemon, PeerMessage, RuntimeEnvSpec, WelcomeInfo, WireRef } from "../../wire/messages.ts";
 import type { Link } from "../transport/link.ts";
 import { Actors } from "./actors.ts";
 import { Borrows } from "./borrows.ts";
 import { collectGarbage } from "./collect-garbage.ts";
 import { DaemonLink } from "./daemon-link.ts";
+import { Departures } from "./departures.ts";
+import { encodeError } from "./encode-error.ts";
 import { FunctionTable } from "./function-table.ts";
 import { ObjectRef } from "./object-ref.ts";
 import { Objects } from "./objects.ts";
@@ -33,12 +34,6 @@ import { Streams } from "./streams.ts";
 import { currentTask } from "./task-context.ts";
 import { Tasks } from "./tasks.ts";
 import { ValueCodec } from "./value-codec.ts";
-
-/** Bytes of an error with all it holds; a larger one arrives as its message and stack alone. Errors ride in messages, never in the store. */
-const errorBytesMax = 4 * 1024 * 1024;
-
-/** Milliseconds for which the connection to a process that has ended may stay open: another holder of the socket keeps it so. */
-export const lastWordsMs = 1_000;
 
 export interface RuntimeConfig {
   readonly role: "driver" | "worker";
@@ -60,13 +55,6 @@ export interface WorkerSide {
   onDaemonMessage(message: FromDaemon): void;
   /** The actor this worker is; null when it runs tasks. */
   actorInfo(): ActorInfo | null;
-}
-
-/** A dead node, and its processes to which connections are open still. */
-interface LeavingNode {
-  readonly reason: string;
-  readonly open: Set<WorkerId>;
-  readonly timer: NodeJS.Timeout;
 }
 
 export interface ActorInfo {
@@ -94,6 +82,7 @@ export class Runtime {
   readonly streams: Streams;
   readonly borrows: Borrows;
   readonly pulls: Pulls;
+  private readonly departures = new Departures(this);
   welcome: WelcomeInfo | null = null;
   /** Why the daemon ends, from when it has said so; more than the end of its connection says. */
   private daemonEndsAs: string | null = null;
@@ -106,9 +95,6 @@ export class Runtime {
   private storeInstance: ObjectStore | null = null;
   private draining = false;
   private waits = 0;
-  /** Processes that have ended while what they sent may still be on its way to us. */
-  private readonly leaving = new Map<WorkerId, { readonly exit: ProcessExit; readonly timer: NodeJS.Timeout }>();
-  private readonly leavingNodes = new Map<NodeId, LeavingNode>();
 
   constructor(config: RuntimeConfig) {
     this.config = config;
@@ -346,26 +332,8 @@ export class Runtime {
 
   // -------------------------------------------------------------- errors
 
-  /** Any error (or thrown value) as bytes; what cannot travel inside it is left out, so that its class, message and stack always arrive. */
   encodeError(error: unknown): Uint8Array {
-    this.values.lenientErrors = true;
-    try {
-      const encoded = this.values.encode(error, "error");
-      if (encoded.value instanceof Uint8Array) return encoded.value;
-      const large = encoded.large;
-      if (large !== null && large.bytes <= errorBytesMax) return flatten(large);
-    } catch {
-      // falls through to the plain description
-    } finally {
-      this.values.lenientErrors = false;
-    }
-    const source = error as Error;
-    const plain =
-      error instanceof ShoalError
-        ? new ShoalError(source.message.slice(0, 10_000))
-        : new Error(String(source?.message ?? error).slice(0, 10_000));
-    if (typeof source?.stack === "string") plain.stack = source.stack.slice(0, 10_000);
-    return this.values.encode(plain, "error").value as Uint8Array;
+    return encodeError(this.values, error);
   }
 
   getRef(ref: ObjectRef<any>): Promise<unknown> {
@@ -420,7 +388,7 @@ export class Runtime {
         this.tasks.recalled(message[1]);
         break;
       case Kind.WorkerDied:
-        this.workerDied(message[1], message[2]);
+        this.departures.workerDied(message[1], message[2]);
         break;
       case Kind.ActorState:
         this.actors.viewed(message[1]);
@@ -429,7 +397,7 @@ export class Runtime {
         this.tasks.unschedulable(message[1], message[2], message[3]);
         break;
       case Kind.NodeDied:
-        this.nodeDied(message[1], message[2]);
+        this.departures.nodeDied(message[1], message[2]);
         break;
       case Kind.CopyMade:
         stepOwnership(this.ownership, { kind: "copyMade", index: message[1], copy: message[2] });
@@ -448,52 +416,6 @@ export class Runtime {
         else this.onNotice(message);
     }
     this.drain();
-  }
-
-  /**
-   * The daemon reports the end of a process. The report can overtake what the process sent us last, on another connection: until that is
-   * closed (it is then read to its end) what it had under way may still be answered.
-   */
-  private workerDied(workerId: WorkerId, exit: ProcessExit): void {
-    if (this.peers.existing(workerId) === undefined) return this.workerOver(workerId, exit);
-    this.tasks.workerEnding(workerId);
-    this.actors.workerEnding(workerId);
-    const timer = setTimeout(() => {
-      this.workerOver(workerId, exit);
-      this.drain();
-    }, lastWordsMs);
-    this.leaving.set(workerId, { exit, timer });
-  }
-
-  /** As `workerDied`, for all processes of a node: what came over the connections to them before they broke is read first. */
-  private nodeDied(nodeId: NodeId, reason: string): void {
-    const open = new Set(this.peers.of(nodeKeyOf(nodeId)));
-    if (open.size === 0) return this.nodeOver(nodeId, reason);
-    this.tasks.nodeEnding(nodeId, reason);
-    for (const peer of open) this.actors.workerEnding(peer);
-    const timer = setTimeout(() => {
-      this.nodeOver(nodeId, reason);
-      this.drain();
-    }, lastWordsMs);
-    this.leavingNodes.set(nodeId, { reason, open, timer });
-  }
-
-  private nodeOver(nodeId: NodeId, reason: string): void {
-    const left = this.leavingNodes.get(nodeId);
-    clearTimeout(left?.timer);
-    this.leavingNodes.delete(nodeId);
-    for (const peer of left?.open ?? []) this.actors.workerDied(peer);
-    this.borrows.nodeDied(nodeId);
-    this.objects.nodeDied(nodeId);
-    this.tasks.nodeDied(nodeId, reason);
-  }
-
-  private workerOver(workerId: WorkerId, exit: ProcessExit): void {
-    clearTimeout(this.leaving.get(workerId)?.timer);
-    this.leaving.delete(workerId);
-    this.tasks.workerDied(workerId, exit);
-    this.actors.workerDied(workerId);
-    this.borrows.ownerDied(workerId);
   }
 
   /** What the daemon of another node says of the leases it was asked for. */
@@ -521,10 +443,7 @@ export class Runtime {
 
   private peerGone(peer: WorkerId): void {
     if (this.ended !== null) return;
-    const left = this.leaving.get(peer);
-    if (left !== undefined) this.workerOver(peer, left.exit);
-    for (const [nodeId, { open, reason }] of this.leavingNodes)
-      if (open.delete(peer) && open.size === 0) this.nodeOver(nodeId, reason);
+    this.departures.peerGone(peer);
     this.tasks.peerGone(peer);
     this.actors.peerGone(peer);
     this.borrows.peerGone(peer);
@@ -556,7 +475,7 @@ export class Runtime {
       if (record.state === "pending") stepOwnership(this.ownership, { kind: "failObject", record, error: bytes });
     this.ended = error; // before draining: what is freed now goes with the session's directory
     this.drain();
-    for (const { timer } of [...this.leaving.values(), ...this.leavingNodes.values()]) clearTimeout(timer);
+    this.departures.close();
     this.tasks.close();
     this.peers.close();
     this.daemon.close();
