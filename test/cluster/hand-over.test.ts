@@ -6,7 +6,7 @@ import type { TestNode } from "shoal/testing";
 import { describe, expect, test } from "vitest";
 import { inCluster, openMarks } from "../support/cluster-driver.ts";
 import { markedRun } from "../support/marked-run.ts";
-import { waitFor } from "../support/wait-for.ts";
+import { rejection, waitFor } from "../support/wait-for.ts";
 
 const there = { resources: { there: 0.01 }, numCpus: 0 };
 const leaving = { numCpus: 1, resources: { there: 1 } };
@@ -154,13 +154,17 @@ describe("Hand-over: a node that is asked to leave", () => {
       const node = seen(await cluster.addNode({ ...leaving, env: { SHOAL_DRAIN_MS: "1500" } }));
       await shoal.init({ address: cluster.address });
       const large = numbers.options(there).remote(marks.dir, "large", 4_000_000, 1);
-      await stored([large]);
+      const final = numbers.options({ ...there, maxRetries: 0 }).remote(marks.dir, "final", 3_000_000, 2);
+      await stored([large, final]);
       const second = seen(await cluster.addNode(leaving));
       await waitFor("all to know of the second node", async () => (await shoal.nodes()).length === 3);
       cluster.freeze(second); // it has room, but does not answer
       await cluster.removeNode(node, { graceful: true });
       cluster.thaw(second);
-      expect(await deathOf(node)).toMatch(/^drained: .*SIGTERM; left 1 object \(32\.0 MB\) to lineage$/);
+      expect(await deathOf(node)).toMatch(
+        /^drained: .*SIGTERM; left 1 object \(32\.0 MB\) to lineage, lost 1 object \(24\.0 MB\) that no task can make again$/,
+      );
+      expect(await rejection(shoal.get(final))).toBeInstanceOf(shoal.ObjectReconstructionFailedError);
       expect((await shoal.get(large)).at(-1)).toBe(1);
       expect(marks.count("large-started")).toBe(2);
     });

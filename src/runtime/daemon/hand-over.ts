@@ -34,6 +34,7 @@ interface Held extends HeldObject {
 /** An object that only this node has. */
 interface Open {
   readonly bytes: number;
+  readonly replaceable: boolean;
   tries: number;
 }
 
@@ -72,11 +73,17 @@ export class HandOver {
   /** What was handed over and what not, for the log. Empty when there was nothing. */
   async summary(): Promise<string> {
     const names = await this.names().catch(() => new Set<string>());
-    const left = [...this.open].filter(([name]) => names.has(name));
-    const leftBytes = left.reduce((sum, [, { bytes }]) => sum + bytes, 0);
+    const open = [...this.open].flatMap(([name, object]) => (names.has(name) ? [object] : []));
     const parts: string[] = [];
-    if (this.objects > 0) parts.push(`handed over ${sizeText(this.objects, this.bytes)}`);
-    if (left.length > 0) parts.push(`left ${sizeText(left.length, leftBytes)} to lineage`);
+    const say = (verb: string, objects: number, bytes: number, where = ""): void => {
+      if (objects > 0) parts.push(`${verb} ${sizeText(objects, bytes)}${where}`);
+    };
+    const bytesOf = (all: readonly Open[]): number => all.reduce((sum, { bytes }) => sum + bytes, 0);
+    const left = open.filter(({ replaceable }) => replaceable);
+    const lost = open.filter(({ replaceable }) => !replaceable);
+    say("handed over", this.objects, this.bytes);
+    say("left", left.length, bytesOf(left), " to lineage");
+    say("lost", lost.length, bytesOf(lost), " that no task can make again");
     return parts.join(", ");
   }
 
@@ -156,7 +163,7 @@ export class HandOver {
         this.open.delete(name);
         continue;
       }
-      const open = this.open.get(name) ?? { bytes: object.bytes, tries: 0 };
+      const open = this.open.get(name) ?? { bytes: object.bytes, replaceable: object.replaceable, tries: 0 };
       this.open.set(name, open);
       if (open.tries < triesMax) wanted.push(object);
     }
