@@ -3,6 +3,7 @@ import { availableParallelism } from "node:os";
 import { delimiter, join } from "node:path";
 import { type JobId, type NodeId, newWorkerId, type WorkerId } from "../../base/ids.ts";
 import type { ProcessExit, RuntimeEnvSpec } from "../../wire/messages.ts";
+import { hugePagesEnv } from "../worker/huge-pages.ts";
 import {
   type DaemonConfig,
   daemonConfigVariable,
@@ -131,6 +132,7 @@ export class WorkerPool {
       cluster: (this.config.cluster ?? null) !== null,
       npmDir: prepared.npmDir,
     };
+    const env = { ...this.baseEnv, ...packagesEnv(prepared), ...prepared.envVars };
     const worker = new WorkerProcess(
       {
         workerId,
@@ -140,7 +142,7 @@ export class WorkerPool {
         execArgv: workerExecArgv,
         entry: this.entry,
         cwd: prepared.cwd,
-        env: { ...this.baseEnv, ...packagesEnv(prepared), ...prepared.envVars, [workerConfigVariable]: JSON.stringify(config) },
+        env: { ...hugePagesEnv(env), ...env, [workerConfigVariable]: JSON.stringify(config) },
         logsDir: join(sessionDir, "logs"),
         heapMb: this.heapMb,
       },

@@ -8,6 +8,7 @@ import { Runtime } from "../owner/runtime.ts";
 import { currentTask } from "../owner/task-context.ts";
 import { adoptRuntime } from "../owner/the-runtime.ts";
 import { Executor } from "./executor.ts";
+import { hideHugePagesEnv } from "./huge-pages.ts";
 import { blockOutput, nameOutput } from "./output-names.ts";
 import { diesWithParent } from "./parent-death.ts";
 
@@ -29,6 +30,7 @@ if (config === null) {
   process.exit(2);
 }
 delete process.env.SHOAL_WORKER_CONFIG;
+hideHugePagesEnv();
 process.title = "shoal worker";
 
 const runtime = new Runtime({
