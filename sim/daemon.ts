@@ -11,7 +11,9 @@ import {
 import { candidateOf, type NodeCandidate } from "../src/core/placement.ts";
 import {
   availableResources,
+  bundlesHere,
   createScheduler,
+  groupsKnown,
   nextWakeMs,
   type SchedulerState,
   step,
@@ -22,8 +24,8 @@ import type { NodeDescription, SchedulerEffect, SchedulerEvent } from "../src/co
 import { copyLocation, holderOf } from "../src/objects/segment-name.ts";
 import type { Location } from "../src/objects/types.ts";
 import { Kind } from "../src/wire/index.ts";
-import type { ActorSpec, AnyMessage, ProcessExit, Resources, ToDaemon } from "../src/wire/messages.ts";
-import { type ClusterNode, NodeKind, type NodeMessage } from "../src/wire/node-messages.ts";
+import type { ActorSpec, ActorView, AnyMessage, ProcessExit, Resources, ToDaemon } from "../src/wire/messages.ts";
+import { type ClusterNode, NodeKind, type NodeInventory, type NodeMessage } from "../src/wire/node-messages.ts";
 import { SimHead } from "./head.ts";
 import { HeadTie } from "./head-tie.ts";
 import type { SimMessage, SimProcess } from "./network.ts";
@@ -40,6 +42,16 @@ interface WorkerBook {
   /** Asked to end: its end is no crash. */
   intended: boolean;
   outOfMemory: boolean;
+}
+
+interface ActorHere {
+  readonly spec: ActorSpec;
+  readonly incarnation: number;
+  readonly workerId: WorkerId;
+  /** As far as the head has said so. */
+  alive: boolean;
+  /** Its constructor is through. */
+  ready: boolean;
 }
 
 interface LeaseBook {
@@ -76,7 +88,11 @@ export class Daemon implements SimProcess {
   startFailures = 0;
   private readonly jobs = new Set<JobId>();
   private readonly endedJobs = new Set<JobId>();
-  readonly actorsHere = new Map<ActorId, { spec: ActorSpec; incarnation: number; workerId: WorkerId; alive: boolean }>();
+  readonly actorsHere = new Map<ActorId, ActorHere>();
+  /** Actors that are to be placed here and have not been started. */
+  readonly placing = new Set<ActorId>();
+  /** Who here wants to hear of which actors. */
+  private readonly subscriptions = new Map<string, Set<ActorId>>();
   private readonly attempts = new Map<PlacementGroupId, number>();
   private readonly pulls = new Map<string, ((here: boolean) => void)[]>();
   private readonly queue: SchedulerEvent[] = [];
@@ -153,6 +169,14 @@ export class Daemon implements SimProcess {
 
   // -------------------------------------------------------------- processes
 
+  hasProcess(id: string): boolean {
+    return this.workers.has(id) || this.drivers.has(id);
+  }
+
+  get livingJobs(): IterableIterator<JobId> {
+    return this.jobs.values();
+  }
+
   addDriver(id: string, jobId: JobId, prestart: number): void {
     this.drivers.set(id, jobId);
     this.learnJob(jobId, prestart);
@@ -172,6 +196,7 @@ export class Daemon implements SimProcess {
   private driverGone(id: string): void {
     const jobId = this.drivers.get(id) as JobId;
     this.drivers.delete(id);
+    this.subscriptions.delete(id);
     this.forgetOwner(id);
     this.ownerEnded(id);
     this.toHead([NodeKind.DriverGone, id as WorkerId, jobId]);
@@ -243,6 +268,7 @@ export class Daemon implements SimProcess {
     this.broadcast([Kind.WorkerDied, id as WorkerId, exit]);
     this.dispatch({ kind: "workerGone", workerId: id as WorkerId });
     this.forgetOwner(id);
+    this.subscriptions.delete(id);
     this.ownerEnded(id);
     this.toHead([NodeKind.ProcessEnded, id as WorkerId, exit]);
   }
@@ -287,12 +313,18 @@ export class Daemon implements SimProcess {
         (this.workers.get(from) as WorkerBook).intended = false;
         return this.dispatch({ kind: "workerStays", workerId: ownerId });
       case Kind.ActorReady:
+        this.noteReady(message[1]);
         return this.toHead([NodeKind.Ready, message[1], message[2], message[3], message[4]]);
       case Kind.FreeCopies:
         return this.freeElsewhere(message[1]);
       case Kind.Request:
         return this.answer(from, message[1], message[2], message[3]);
     }
+  }
+
+  private noteReady(actorId: ActorId): void {
+    const actor = this.actorsHere.get(actorId);
+    if (actor !== undefined) actor.ready = true;
   }
 
   private introduced(from: string, hello: { jobId?: JobId }): void {
@@ -321,10 +353,50 @@ export class Daemon implements SimProcess {
       this.kill(params as string, { intended: true });
       return this.send(from, [Kind.Response, id, true, null]);
     }
-    const answered = (ok: boolean, value: unknown): void => this.send(from, [Kind.Response, id, ok, value]);
+    const answered = (ok: boolean, value: unknown): void => {
+      if (method === "createActor" || method === "subscribeActor") this.subscribed(from, value as ActorView | null);
+      this.send(from, [Kind.Response, id, ok, value]);
+    };
     const caller = { nodeId: this.nodeId, workerId: from as WorkerId };
     if (this.head !== null) this.head.answer(method, params, caller, answered);
     else this.tie?.ask(method, params, caller, answered);
+  }
+
+  private subscribed(from: string, view: ActorView | null): void {
+    if (view === null || view.state === "DEAD" || !(this.workers.has(from) || this.drivers.has(from))) return;
+    const mine = this.subscriptions.get(from);
+    if (mine === undefined) this.subscriptions.set(from, new Set([view.actorId]));
+    else mine.add(view.actorId);
+  }
+
+  // -------------------------------------------------------------- joining again
+
+  /** As runtime/daemon/inventory. Gives up what was begun and not finished: the head begins anew. */
+  takeInventory(news: readonly NodeMessage[]): NodeInventory {
+    for (const actorId of this.placing) this.dispatch({ kind: "actorGone", actorId, stop: true });
+    this.placing.clear();
+    const jobInfo = (jobId: JobId) => ({ jobId, namespace: "", runtimeEnv: null, driverCwd: "", driverNode: this.nodeId });
+    return {
+      actors: [...this.actorsHere.values()].map(({ spec, incarnation, workerId, alive }) => ({
+        spec,
+        incarnation,
+        place: { workerId, address: "", pid: 0, gpuIds: [] },
+        alive,
+      })),
+      processes: [...this.workers.keys(), ...this.drivers.keys()] as WorkerId[],
+      driven: [...this.drivers.values()].map((jobId) => ({ info: jobInfo(jobId), driverPid: 0 })),
+      jobs: [...this.jobs],
+      subscriptions: [...this.subscriptions].map(([id, actorIds]) => [id as WorkerId, [...actorIds]]),
+      bundles: bundlesHere(this.scheduler),
+      groups: groupsKnown(this.scheduler),
+      news,
+    };
+  }
+
+  /** What the head is told again when it has the inventory. */
+  repeatNews(): void {
+    for (const { spec, incarnation, ready, alive } of this.actorsHere.values())
+      if (ready && !alive) this.toHead([NodeKind.Ready, spec.actorId, incarnation, null, ""]);
   }
 
   // -------------------------------------------------------------- messages of nodes
@@ -352,15 +424,17 @@ export class Daemon implements SimProcess {
       case NodeKind.PlaceActor: {
         const { actorId, jobId, placement, lifetimeResources } = message[1];
         this.learnJob(jobId);
+        this.placing.add(actorId);
         return this.dispatch({ kind: "placeActor", actorId, jobId, placement, lifetimeResources });
       }
       case NodeKind.UnplaceActor:
+        this.placing.delete(message[1]);
         this.actorsHere.delete(message[1]);
         return this.dispatch({ kind: "actorGone", actorId: message[1] });
       case NodeKind.StartActor: {
         const [, spec, incarnation, { workerId, gpuIds }] = message;
-        if (!this.workers.has(workerId)) return;
-        this.actorsHere.set(spec.actorId, { spec, incarnation, workerId, alive: false });
+        if (!this.placing.delete(spec.actorId) || !this.workers.has(workerId)) return;
+        this.actorsHere.set(spec.actorId, { spec, incarnation, workerId, alive: false, ready: false });
         return this.send(workerId, [Kind.StartActor, spec, incarnation, gpuIds]);
       }
       case NodeKind.SettleActor: {
@@ -381,6 +455,7 @@ export class Daemon implements SimProcess {
         return this.dispatch(indexes === null ? { kind: "removeGroup", groupId } : { kind: "removeBundles", groupId, indexes });
       }
       case NodeKind.PublishActor:
+        if (message[2].state === "DEAD") this.subscriptions.get(message[1])?.delete(message[2].actorId);
         return this.send(message[1], [Kind.ActorState, message[2]]);
       case NodeKind.GroupPlaced:
         return this.dispatch({ kind: "groupPlaced", groupId: message[1], nodes: message[2], bundles: message[3] });

@@ -55,6 +55,8 @@ export class Driver extends Owner {
       const calls = handle === null ? [] : this.callOften(random, handle, refs);
       // What calls return after a fault is not known, so it must not flow into what is compared.
       if (!this.shared.faulty) refs.push(...calls.splice(0));
+      if (this.shared.faulty && handle !== null && random.chance(0.3))
+        this.request("killActor", [handle.actorId, random.chance(0.5)], () => {});
       if (this.shared.faulty && random.chance(0.2)) this.tasks.cancel(random.pick(refs), random.chance(0.5));
       if (random.chance(0.5)) yield { kind: "work", ms: random.next() * 100, busy: random.chance(0.3) };
       const wanted = [...refs, ...calls].filter(() => random.chance(0.8));

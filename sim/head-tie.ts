@@ -2,6 +2,7 @@
 import type { NodeId } from "../src/base/ids.ts";
 import { type ClusterNode, NodeKind, type NodeMessage } from "../src/wire/node-messages.ts";
 import type { Daemon } from "./daemon.ts";
+import { HeadNews } from "../src/core/head-news.ts";
 import { type Caller, joinInfoOf } from "./head.ts";
 import { heartbeatMs, nodeTimeoutMs } from "./simulation.ts";
 
@@ -14,11 +15,16 @@ type Answer = (ok: boolean, value: unknown) => void;
 export class HeadTie {
   private readonly daemon: Daemon;
   private readonly requests = new Map<number, Answer>();
+  private readonly news = new HeadNews();
+  /** Those that wait for the head to be back. */
+  private waiting: (() => void)[] = [];
   private nextRequest = 1;
   private sequence = 0;
   private heardAtMs = 0;
   joined = false;
   private joining = false;
+  /** What is sent now is heard after the request to join. */
+  private isTalking = false;
   private beating = false;
   private newsPlanned = false;
   private lastNews = "";
@@ -33,6 +39,10 @@ export class HeadTie {
 
   private get now(): number {
     return this.daemon.shared.world.now;
+  }
+
+  get isJoined(): boolean {
+    return this.joined && !this.joining && this.isTalking;
   }
 
   private get isSilent(): boolean {
@@ -52,21 +62,27 @@ export class HeadTie {
     const again = (): void => {
       if (answered) return;
       answered = true;
+      this.isTalking = false;
       if (this.isSilent) return this.daemon.end("the head is out of reach");
       this.daemon.after(joinRetryMs, () => this.tryJoin());
     };
-    this.request("join", joinInfoOf(this.daemon), (ok, value) => {
+    this.request("join", joinInfoOf(this.daemon, this.news.take()), (ok, value) => {
       if (answered) return;
       if (!ok && value === "lost") return again();
       answered = true;
       if (!ok) return this.daemon.end(`refused: ${value}`);
+      const isBack = this.joined;
       this.joining = false;
       this.joined = true;
       this.heardAtMs = this.now;
+      this.news.told();
       this.daemon.obey([NodeKind.Nodes, value as ClusterNode[]]);
+      if (isBack) this.daemon.repeatNews();
+      for (const goOn of this.waiting.splice(0)) goOn();
       this.sendHeartbeat();
       if (!this.beating) this.beat();
     });
+    this.isTalking = true;
     this.daemon.after(joinAnswerMs, again);
   }
 
@@ -82,6 +98,8 @@ export class HeadTie {
 
   disconnected(peer: NodeId): void {
     if (peer !== this.head) return;
+    this.isTalking = false;
+    this.news.connectionLost();
     const lost = [...this.requests.values()];
     this.requests.clear();
     for (const answer of lost) answer(false, "lost");
@@ -93,6 +111,7 @@ export class HeadTie {
   /** True when it was an answer. */
   receive(from: NodeId, message: NodeMessage): boolean {
     if (from === this.head) this.heardAtMs = this.now;
+    if (message[0] === NodeKind.Nodes && message[1].length === 0) this.news.acknowledged();
     if (message[0] !== NodeKind.Response) return false;
     const answer = this.requests.get(message[1]);
     this.requests.delete(message[1]);
@@ -101,17 +120,26 @@ export class HeadTie {
   }
 
   send(message: NodeMessage): void {
+    this.news.note(message, this.isTalking);
+    if (!this.isTalking) return;
+    this.daemon.shared.onOrder(this.daemon.nodeId, message[0]);
     this.daemon.sendNode(this.head, message);
   }
 
+  /** Waits for a head that is away; what it may have answered when it was lost is asked again. */
   ask(method: string, params: unknown, caller: Caller, answer: Answer): void {
-    this.request(method, [params, caller], answer);
+    if (!this.daemon.hasProcess(caller.workerId)) return; // it would be done after its end
+    if (!this.isJoined) return void this.waiting.push(() => this.ask(method, params, caller, answer));
+    this.request(method, [params, caller], (ok, value) => {
+      if (ok || value !== "lost") answer(ok, value);
+      else this.ask(method, params, caller, answer);
+    });
   }
 
   private request(method: string, params: unknown, answer: Answer): void {
     const id = this.nextRequest++;
     this.requests.set(id, answer);
-    this.send([NodeKind.Request, id, method, params]);
+    this.daemon.sendNode(this.head, [NodeKind.Request, id, method, params]);
   }
 
   /** Something was granted or given back here: the head is told soon, if it changed what is free. */
@@ -128,6 +156,8 @@ export class HeadTie {
   }
 
   private sendHeartbeat(): void {
+    if (!this.isTalking) return;
+    this.news.beat();
     this.send([NodeKind.Heartbeat, ++this.sequence, this.daemon.free(), [], 0]);
   }
 }

@@ -5,11 +5,11 @@
 import { type ActorId, type NodeId, nodeKeyOf, type PlacementGroupId, type WorkerId } from "../src/base/ids.ts";
 import * as placement from "../src/core/actor-placement.ts";
 import * as actors from "../src/core/actor-registry.ts";
-import type { RegistryEffect, RegistryEvent } from "../src/core/actor-registry-events.ts";
+import type { ActorPlace, RegistryEffect, RegistryEvent } from "../src/core/actor-registry-events.ts";
 import * as groups from "../src/core/group-placement.ts";
 import * as membership from "../src/core/membership.ts";
 import type { ActorSpec, ActorView } from "../src/wire/messages.ts";
-import { type JoinInfo, NodeKind, type NodeMessage } from "../src/wire/node-messages.ts";
+import { type JoinInfo, NodeKind, type NodeInventory, type NodeMessage } from "../src/wire/node-messages.ts";
 import type { Daemon } from "./daemon.ts";
 import { nodeTimeoutMs } from "./simulation.ts";
 import type { Timer } from "./world.ts";
@@ -34,6 +34,8 @@ export class SimHead {
   private readonly daemon: Daemon;
   /** Living nodes. */
   readonly living = new Set<NodeId>();
+  /** Nodes whose connection has broken: what they were told would be heard before they have said what they have. */
+  private readonly away = new Set<NodeId>();
   private readonly subscribers = new Map<ActorId, Map<WorkerId, NodeId>>();
   private readonly groupWaiters = new Map<PlacementGroupId, Answer[]>();
   private readonly created = new Set<PlacementGroupId>();
@@ -51,7 +53,7 @@ export class SimHead {
   }
 
   start(): void {
-    this.join(joinInfoOf(this.daemon), true);
+    this.join(joinInfoOf(this.daemon, null), true);
   }
 
   private get world() {
@@ -150,7 +152,10 @@ export class SimHead {
 
   private send(to: NodeId, message: NodeMessage): void {
     if (to === this.daemon.nodeId) this.daemon.obey(message);
-    else if (this.living.has(to)) this.daemon.sendNode(to, message);
+    else if (this.living.has(to) && !this.away.has(to)) {
+      this.daemon.shared.onOrder(to, message[0]);
+      this.daemon.sendNode(to, message);
+    }
   }
 
   private join(info: JoinInfo, isHead: boolean): string | null {
@@ -162,14 +167,48 @@ export class SimHead {
       for (const effect of this.stepMembership({ kind: "join", info, isHead }))
         if (effect.kind === "refused") refused = effect.reason;
       if (refused !== null) return void (isNew && this.living.delete(nodeId));
-      if (isNew && !isHead) this.tellGroups({ kind: "nodeJoined", nodeId });
-      for (const { spec, incarnation, place, alive } of info.here?.actors ?? [])
-        this.tellRegistry({ kind: "recovered", spec, incarnation, place: { nodeId, ...place }, alive });
+      this.away.delete(nodeId);
+      if (isHead) return;
+      if (info.here === null) this.tellGroups({ kind: "nodeJoined", nodeId });
+      else this.reconcile(nodeId, info.here);
     });
     return refused;
   }
 
+  /** As runtime/head: a node that was a member before says what it has. */
+  private reconcile(nodeId: NodeId, here: NodeInventory): void {
+    for (const { info } of here.driven) if (!this.ended.has(info.jobId)) this.jobs.set(info.jobId, info.driverNode);
+    for (const message of here.news) this.receive(nodeId, message);
+    for (const { spec, incarnation, place, alive } of here.actors)
+      this.tellRegistry({ kind: "recovered", spec, incarnation, place: { nodeId, ...place }, alive });
+    this.tellPlacement({ kind: "nodeBack", nodeId });
+    this.tellRegistry({ kind: "absent", nodeId, present: new Set(here.actors.map(({ spec }) => spec.actorId)) });
+    this.enqueue(() => {
+      const processes = new Set(here.processes);
+      for (const ownerId of [...this.registry.byOwner.keys()])
+        if (nodeKeyOf(ownerId) === nodeKeyOf(nodeId) && !processes.has(ownerId)) this.tellRegistry({ kind: "ownerGone", ownerId });
+      const driven = new Set<string>(here.driven.map(({ info }) => info.jobId));
+      for (const [jobId, home] of this.jobs) if (home === nodeId && !driven.has(jobId)) this.jobEnded(jobId);
+      for (const jobId of here.jobs) if (this.ended.has(jobId)) this.send(nodeId, [NodeKind.JobEnded, jobId]);
+      this.subscribeAgain(nodeId, here);
+      this.tellGroups({ kind: "nodeBack", nodeId, bundles: new Map(here.bundles), known: here.groups });
+    });
+  }
+
+  private subscribeAgain(nodeId: NodeId, here: NodeInventory): void {
+    for (const subscribers of this.subscribers.values())
+      for (const [workerId, home] of subscribers) if (home === nodeId) subscribers.delete(workerId);
+    for (const [workerId, actorIds] of here.subscriptions)
+      for (const actorId of actorIds) {
+        const record = this.registry.actors.get(actorId);
+        if (record === undefined) continue;
+        if (record.state !== "DEAD") this.subscribe({ nodeId, workerId }, actorId);
+        this.send(nodeId, [NodeKind.PublishActor, workerId, actors.viewOf(record)]);
+      }
+  }
+
   disconnected(nodeId: NodeId): void {
+    this.away.add(nodeId);
     this.tellMembership({ kind: "disconnected", nodeId, reason: "lost" });
   }
 
@@ -204,9 +243,20 @@ export class SimHead {
   // -------------------------------------------------------------- jobs
 
   readonly jobs = new Map<string, NodeId>();
+  private readonly ended = new Set<string>();
+
+  hasEnded(jobId: string): boolean {
+    return this.ended.has(jobId);
+  }
+
+  /** Whether head and node talk. */
+  hears(nodeId: NodeId): boolean {
+    return this.living.has(nodeId) && !this.away.has(nodeId) && !this.daemon.shared.network.separated(nodeId, this.daemon.id);
+  }
 
   private jobEnded(jobId: string): void {
     if (!this.jobs.delete(jobId)) return;
+    this.ended.add(jobId);
     this.tellRegistry({ kind: "jobEnded", jobId: jobId as ActorSpec["jobId"] });
     for (const group of [...this.groups.groups.values()])
       if (group.spec.jobId === jobId) this.tellGroups({ kind: "remove", groupId: group.spec.groupId });
@@ -241,9 +291,9 @@ export class SimHead {
         this.send(from, [NodeKind.Nodes, []]);
         return this.heartbeat(from, message[2]);
       case NodeKind.Placed:
-        this.tellPlacement({ kind: "over", actorId: message[1] });
-        return this.tellRegistry({ kind: "placed", actorId: message[1], place: { nodeId: from, ...message[2] } });
+        return this.placed(message[1], { nodeId: from, ...message[2] });
       case NodeKind.Unplaceable:
+        if (placement.whereOf(this.placement, message[1]) !== from) return;
         this.tellPlacement({ kind: "over", actorId: message[1] });
         return this.tellRegistry({ kind: "unplaceable", actorId: message[1], reason: message[2], text: message[3] });
       case NodeKind.Ready: {
@@ -258,7 +308,7 @@ export class SimHead {
         this.tellRegistry({ kind: "ownerGone", ownerId: message[1] });
         return this.enqueue(() => this.jobEnded(message[2]));
       case NodeKind.JobStarted:
-        this.jobs.set(message[1].jobId, message[1].driverNode);
+        if (!this.ended.has(message[1].jobId)) this.jobs.set(message[1].jobId, message[1].driverNode);
         return;
       case NodeKind.BundlesReserved:
         return this.tellGroups({ kind: "reserved", nodeId: from, groupId: message[1], attempt: message[2] });
@@ -267,6 +317,16 @@ export class SimHead {
       case NodeKind.BundlesRemoved:
         return this.tellGroups({ kind: "removed", nodeId: from, groupId: message[1], actorIds: message[2] });
     }
+  }
+
+  /** A place is taken from the node that is looking for one; another was told meanwhile that it is not wanted. */
+  private placed(actorId: ActorId, place: ActorPlace): void {
+    this.enqueue(() => {
+      if (placement.whereOf(this.placement, actorId) !== place.nodeId)
+        return this.send(place.nodeId, [NodeKind.EndWorker, place.workerId, "now", "its actor is placed elsewhere"]);
+      this.tellPlacement({ kind: "over", actorId });
+      this.tellRegistry({ kind: "placed", actorId, place });
+    });
   }
 
   answer(method: string, params: unknown, caller: Caller, answer: Answer): void {
@@ -281,6 +341,11 @@ export class SimHead {
         }
         case "subscribeActor":
           return this.found(params as ActorId, caller, answer);
+        case "killActor": {
+          const [actorId, noRestart] = params as [ActorId, boolean];
+          this.stepRegistry({ kind: "kill", actorId, noRestart });
+          return answer(true, null);
+        }
         case "actorOutOfScope":
           this.stepRegistry({ kind: "outOfScope", actorId: params as ActorId });
           return answer(true, null);
@@ -433,7 +498,8 @@ export class SimHead {
   }
 }
 
-export function joinInfoOf(daemon: Daemon): JoinInfo {
+/** `news`: of a node that was a member before; null at its first join. */
+export function joinInfoOf(daemon: Daemon, news: readonly NodeMessage[] | null): JoinInfo {
   return {
     nodeId: daemon.nodeId,
     hostname: daemon.id,
@@ -444,21 +510,6 @@ export function joinInfoOf(daemon: Daemon): JoinInfo {
     labels: {},
     objectStoreMemory: 0,
     driverOnly: false,
-    here: {
-      actors: [...daemon.actorsHere.values()]
-        .filter(({ alive }) => alive)
-        .map(({ spec, incarnation, workerId, alive }) => ({
-          spec,
-          incarnation,
-          place: { workerId, address: "", pid: 0, gpuIds: [] },
-          alive,
-        })),
-      processes: [],
-      driven: [],
-      jobs: [],
-      subscriptions: [],
-      bundles: [],
-      news: [],
-    },
+    here: news === null ? null : daemon.takeInventory(news),
   };
 }

@@ -81,6 +81,8 @@ export function simulateScale({ seed, nodes: count, actors, keepLog = false }: S
     large: true,
     newId: (prefix) => `${prefix}${++serial}`,
     onReserve: () => {},
+    onOrder: () => {},
+    broken: new Set(),
   };
   for (let number = 1; number <= count; number++) addNode(shared, number);
   run(world, () => false, joinMs + 1_000);

@@ -13,6 +13,7 @@ import { Daemon } from "./daemon.ts";
 import { Driver } from "./driver.ts";
 import { checkAllEnded, checkNothingHeld } from "./final-checks.ts";
 import { Network } from "./network.ts";
+import { OrderChecks } from "./order-checks.ts";
 import { type Bug, check, isDaemon, type Shared } from "./simulation.ts";
 import { World } from "./world.ts";
 
@@ -38,6 +39,11 @@ const limitMs = 600_000;
 /** With nobody holding anything, everything is gone after this long: idle leases return, workers end. */
 const settleMs = 60_000;
 
+/** Connections break in the middle of something until then. */
+const faultsEndMs = 60_000;
+/** A node that joins again later than this may have been given up: its next try may take a few seconds. */
+const tieBrokenMsMax = 4_000;
+
 export const nodeIdOf = (number: number): NodeId => `n${String(number).padStart(5, "0")}` as NodeId;
 
 export class Run {
@@ -45,6 +51,8 @@ export class Run {
   readonly shared: Shared;
   readonly drivers: Driver[] = [];
   faults = 0;
+  /** Chance that a message between the head and a node finds their connection broken. */
+  private tieBreaks = 0;
   private parts = 0;
 
   constructor({ seed, bug = "none", keepLog = false }: RunOptions) {
@@ -61,7 +69,8 @@ export class Run {
     const faulty = random.chance(0.6);
     const nodes = new Map<NodeId, Daemon>();
     const onReserve = (nodeId: NodeId): void => this.reserving(nodeId);
-    this.shared = { world: this.world, network, nodes, headId: nodeIdOf(1), bug, faulty, cpus, large: false, newId, onReserve };
+    const onOrder = (nodeId: NodeId, kind: number): void => this.ordering(nodeId, kind);
+    this.shared = { world: this.world, network, nodes, headId: nodeIdOf(1), bug, faulty, cpus, large: false, newId, onReserve, onOrder, broken: new Set() };
     const count = random.pick([1, 1, 2, 3, 4, 6]);
     this.world.log("run", `of seed ${seed}: ${count} nodes, ${cpus} CPUs, ${faulty ? "with" : "without"} faults`);
     for (let number = 1; number <= count; number++) this.addNode(number, number === 1 ? cpus : random.pick([1, 2, 3]));
@@ -94,6 +103,7 @@ export class Run {
         if (!this.startDriver()) planned--;
       });
     if (this.shared.faulty) this.planFaults();
+    new OrderChecks(this.shared).start();
     const isOver = (): boolean =>
       this.drivers.length === planned && world.now > 200 && this.drivers.every((driver) => driver.done || !driver.alive);
     const over = world.run(isOver, limitMs);
@@ -138,12 +148,13 @@ export class Run {
     const failures = random.pick([0, 0, 0.2]);
     for (const daemon of this.living) daemon.startFailures = failures;
     const count = 1 + random.int(6);
+    this.tieBreaks = random.pick([0, 0.02, 0.1]);
     for (let i = 0; i < count; i++) this.world.after(random.next() * 2500, () => this.fault());
   }
 
   private fault(): void {
     const { random } = this.world;
-    const kind = random.int(14);
+    const kind = random.int(17);
     const daemon = random.pick(this.living);
     const workers = [...daemon.workers.keys()];
     this.faults++;
@@ -152,7 +163,8 @@ export class Run {
     else if (kind === 5) this.shared.network.kill(random.pick(this.drivers)?.id ?? "");
     else if (kind < 8) this.loseSegment(daemon);
     else if (kind < 10) this.cutConnection();
-    else if (daemon !== this.head) this.nodeFault(daemon);
+    else if (daemon !== this.head && kind < 14) this.nodeFault(daemon);
+    else if (daemon !== this.head) this.breakTie(daemon);
   }
 
   /** The head's node has none of these: what follows its end is another test's. */
@@ -168,6 +180,31 @@ export class Run {
       network.separate(daemon.id, 0);
       network.flow();
     });
+  }
+
+  /** The connection between the head and a node breaks, with what is under way on it, and is made again soon enough. */
+  private breakTie(daemon: Daemon): void {
+    const { random } = this.world;
+    const { network } = this.shared;
+    this.shared.broken.add(daemon.nodeId);
+    network.cutNodes(this.head.id, daemon.id);
+    if (random.chance(0.5)) return;
+    network.separate(daemon.id, ++this.parts);
+    this.world.after(random.next() * tieBrokenMsMax, () => {
+      network.separate(daemon.id, 0);
+      network.flow();
+    });
+  }
+
+  /** In the middle of something: what is said now and for a moment after is lost, and what was said last perhaps. */
+  private ordering(nodeId: NodeId, kind: number): void {
+    const { random } = this.world;
+    if (this.tieBreaks === 0 || kind === NodeKind.Heartbeat || kind === NodeKind.Nodes) return;
+    if (this.world.now > faultsEndMs || !random.chance(this.tieBreaks)) return;
+    const daemon = this.shared.nodes.get(nodeId) as Daemon;
+    if (!daemon.alive || this.shared.network.separated(daemon.id, this.head.id)) return;
+    this.faults++;
+    this.breakTie(daemon);
   }
 
   /** Between the two phases of a group. */

@@ -31,6 +31,10 @@ export interface Shared {
   /** Thousands of nodes: whole structures are checked now and then, not after every step. */
   readonly large: boolean;
   newId(prefix: string): string;
+  /** Nodes whose connection to the head's node has broken. */
+  readonly broken: Set<NodeId>;
+  /** The head orders the node something, or the node tells the head something, on the connection between them: a good moment for it to break. */
+  onOrder(nodeId: NodeId, kind: number): void;
   /** The head asks the node to reserve bundles: a good moment for it to die. */
   onReserve(nodeId: NodeId): void;
 }

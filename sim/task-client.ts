@@ -244,13 +244,19 @@ export class TaskClient {
     if (!this.daemons.delete(nodeId)) return;
     const failures = this.failures.get(nodeId) ?? 0;
     this.failures.set(nodeId, failures + 1);
-    this.process.after(Math.min(5_000, 100 * 2 ** Math.min(failures, 10)), () => this.nodeLost(nodeId, true));
+    this.process.after(Math.min(5_000, 100 * 2 ** Math.min(failures, 10)), () => this.nodeAgain(nodeId));
     this.nodeLost(nodeId, false);
   }
 
   nodeDied(nodeId: NodeId): void {
     this.daemons.delete(nodeId);
     this.nodeLost(nodeId, true);
+  }
+
+  private nodeAgain(nodeId: NodeId): void {
+    if (this.process.shared.bug === "forget what was spilled") return;
+    this.step({ kind: "nodeAgain", nodeId });
+    this.process.drain();
   }
 
   private nodeLost(nodeId: NodeId, dead: boolean): void {

@@ -382,12 +382,9 @@ function recovered(state: RegistryState, event: RegistryEvent & { kind: "recover
   const { spec, incarnation, place, alive } = event;
   if (!state.actors.has(spec.actorId)) create(state, { ...spec, getIfExists: false });
   const record = state.actors.get(spec.actorId);
-  if (record?.place?.workerId === place.workerId) {
-    if (alive && record.state !== "ALIVE" && record.state !== "DEAD") becomeAlive(state, record);
-    return;
-  }
-  // It has ended, lives elsewhere by now, or its name has another holder.
-  if (record === undefined || record.state === "DEAD" || (record.place !== null && record.incarnation >= incarnation)) {
+  if (record !== undefined && record.place?.workerId === place.workerId) return stillThere(state, record, alive);
+  // It has ended, its name has another holder, or it was started anew after this process was ordered to end.
+  if (record === undefined || record.state === "DEAD" || isOlder(record, incarnation)) {
     const reason = "its actor has ended or been restarted elsewhere";
     state.effects.push({ kind: "endProcess", nodeId: place.nodeId, workerId: place.workerId, how: "now", reason });
     return;
@@ -401,6 +398,18 @@ function recovered(state: RegistryState, event: RegistryEvent & { kind: "recover
   if (record.state === "ALIVE") move(record, "RESTARTING");
   if (alive) becomeAlive(state, record);
   else save(state, record);
+}
+
+const isOlder = (record: ActorRecord, incarnation: number): boolean =>
+  record.place === null ? record.incarnation > incarnation : record.incarnation >= incarnation;
+
+/** Where the head thought it was: orders that may have been lost on the way are repeated. */
+function stillThere(state: RegistryState, record: ActorRecord, alive: boolean): void {
+  if (alive && record.state !== "ALIVE") becomeAlive(state, record);
+  else if (record.state === "ALIVE" && !alive && record.place !== null)
+    state.effects.push({ kind: "settled", actorId: record.spec.actorId, nodeId: record.place.nodeId });
+  if (record.ending?.reason === "out of scope") endProcess(state, record, "finish", "out of scope");
+  else if (record.moving) endProcess(state, record, "finish", leavesWhenIdle);
 }
 
 /** Those that were there and are not any more have ended in the meantime; those that had not begun to start are placed anew. */

@@ -71,6 +71,8 @@ export type GroupPlacementEvent =
       readonly kind: "nodeBack";
       readonly nodeId: NodeId;
       readonly bundles: ReadonlyMap<PlacementGroupId, readonly number[]>;
+      /** Groups that it has been told of. */
+      readonly known: readonly PlacementGroupId[];
     }
   | { readonly kind: "remove"; readonly groupId: PlacementGroupId }
   | {
@@ -182,7 +184,7 @@ function apply(state: GroupPlacementState, now: number, event: GroupPlacementEve
       state.held = false;
       return look(state, now, view);
     case "nodeBack":
-      return nodeBack(state, now, event.nodeId, event.bundles, view);
+      return nodeBack(state, now, event, view);
     case "remove":
       return remove(state, event.groupId, view);
     case "reserved":
@@ -257,19 +259,19 @@ function nodeJoined(state: GroupPlacementState, now: number, nodeId: NodeId, vie
   look(state, now, view);
 }
 
+/** What it was told may have been lost, and of a try so may its answer: the try is undone, and the rest told again. */
 function nodeBack(
   state: GroupPlacementState,
   now: number,
-  nodeId: NodeId,
-  bundles: ReadonlyMap<PlacementGroupId, readonly number[]>,
+  { nodeId, bundles, known }: GroupPlacementEvent & { kind: "nodeBack" },
   view: GroupClusterView,
 ): void {
   for (const group of [...state.groups.values()]) {
     const { groupId } = group.spec;
     const has = bundles.get(groupId) ?? [];
     if (group.removing !== null) {
-      if (has.length > 0) state.effects.push({ kind: "release", nodeId, groupId, indexes: null });
-      else group.removing.waiting.delete(nodeId);
+      state.effects.push({ kind: "release", nodeId, groupId, indexes: null });
+      if (has.length === 0) group.removing.waiting.delete(nodeId);
       finishRemoval(state, group);
       continue;
     }
@@ -278,8 +280,12 @@ function nodeBack(
     if (strays.length > 0) state.effects.push({ kind: "release", nodeId, groupId, indexes: strays });
     bundlesLost(state, group, (where, index) => where === nodeId && !has.includes(index));
   }
-  for (const groupId of bundles.keys())
-    if (!state.groups.has(groupId)) state.effects.push({ kind: "release", nodeId, groupId, indexes: null });
+  for (const groupId of new Set([...bundles.keys(), ...known])) {
+    const group = state.groups.get(groupId);
+    if (group === undefined) state.effects.push({ kind: "release", nodeId, groupId, indexes: null });
+    else if (group.removing === null && !group.nodes.some((where) => where !== null))
+      state.effects.push({ kind: "announce", nodeId, spec: group.spec, nodes: [...group.nodes] });
+  }
   nodeJoined(state, now, nodeId, view);
 }
 

@@ -48,11 +48,13 @@ export function actorReady(state: SchedulerState, actorId: ActorId): void {
   resourcesFreed(state, actor.source as Source, actor.allocation);
 }
 
-export function actorGone(state: SchedulerState, actorId: ActorId): void {
+export function actorGone(state: SchedulerState, actorId: ActorId, stop: boolean): void {
   const actor = state.actors.get(actorId);
   if (actor === undefined) return;
   forgetActor(state, actor);
-  if (actor.worker !== null) becomeStopping(state, actor.worker);
+  if (actor.worker === null) return;
+  if (stop) stopWorker(state, actor.worker, "the head does not know that it is there");
+  else becomeStopping(state, actor.worker);
 }
 
 /** Its constructor waits in get (or goes on). */

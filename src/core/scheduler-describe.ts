@@ -45,6 +45,15 @@ export interface SchedulerView {
   }[];
 }
 
+/** Bundles reserved here, by their numbers in the group. */
+export const bundlesHere = (state: SchedulerState): (readonly [PlacementGroupId, readonly number[]])[] =>
+  [...state.groups.values()]
+    .filter(({ phase }) => phase === "created")
+    .map(({ groupId, source }) => [groupId, [...source.indexes]]);
+
+/** Groups that the head has told of. */
+export const groupsKnown = (state: SchedulerState): PlacementGroupId[] => [...state.places.keys()];
+
 export const totalResources = (state: SchedulerState): Record<string, number> => toResources(nodePool(state).total);
 
 /** Below zero for CPU while tasks that were blocked go on and others still use what they had lent. */

@@ -59,8 +59,8 @@ export type SchedulerEvent =
   | { readonly kind: "actorReady"; readonly actorId: ActorId }
   /** The actor's constructor waits in get/wait, or goes on: its CPU is free meanwhile, as a task's. */
   | { readonly kind: "actorBlocked"; readonly actorId: ActorId; readonly blocked: boolean }
-  /** The actor (or its pending placement) is over; its process, if any, has ended or is reported by workerGone. */
-  | { readonly kind: "actorGone"; readonly actorId: ActorId }
+  /** The actor (or its pending placement) is over; its process, if any, has ended or is reported by workerGone. `stop`: nobody else ends the process. */
+  | { readonly kind: "actorGone"; readonly actorId: ActorId; readonly stop?: boolean }
   /** Prestart this many workers for a job. */
   | { readonly kind: "jobStarted"; readonly jobId: JobId; readonly prestart: number }
   | { readonly kind: "jobEnded"; readonly jobId: JobId }

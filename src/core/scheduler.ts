@@ -62,7 +62,7 @@ import {
   workerStays,
 } from "./scheduler-workers.ts";
 
-export { availableResources, describe, totalResources } from "./scheduler-describe.ts";
+export { availableResources, bundlesHere, describe, groupsKnown, totalResources } from "./scheduler-describe.ts";
 export { createScheduler, type SchedulerOptions, type SchedulerState } from "./scheduler-state.ts";
 export { validate } from "./scheduler-validate.ts";
 
@@ -116,7 +116,7 @@ function apply(state: SchedulerState, now: number, event: SchedulerEvent): void 
     case "actorBlocked":
       return actorBlocked(state, event.actorId, event.blocked);
     case "actorGone":
-      return actorGone(state, event.actorId);
+      return actorGone(state, event.actorId, event.stop ?? false);
     case "jobStarted":
       return jobStarted(state, event.jobId, event.prestart);
     case "jobEnded":

@@ -99,6 +99,8 @@ export type SubmitterEvent =
   | { readonly kind: "decline"; readonly classId: number; readonly nodeId: NodeId; readonly count: number }
   /** The node's daemon cannot be reached: its leases are lost. `dead`: nothing more is asked there; else that is still to be seen. */
   | { readonly kind: "nodeLost"; readonly nodeId: NodeId; readonly dead: boolean }
+  /** After `nodeLost` the node may be asked again: what was kept back for it goes the usual way. Leases granted since then stay. */
+  | { readonly kind: "nodeAgain"; readonly nodeId: NodeId }
   /** A worker is through with a task (or never had it: no duration). */
   | { readonly kind: "done"; readonly lease: LeaseRecord; readonly task: TaskRecord; readonly durationMs: number | null }
   | { readonly kind: "recall"; readonly leaseId: LeaseId; readonly from?: NodeId }
@@ -170,6 +172,8 @@ export function step(state: SubmitterState, now: number, event: SubmitterEvent):
       return decline(state, event.classId, event.nodeId, event.count);
     case "nodeLost":
       return nodeLost(state, event.nodeId, event.dead);
+    case "nodeAgain":
+      return nodeAgain(state, event.nodeId);
     case "leaseLost":
       return leaseLost(state, event.lease, event.blame);
     case "turnEnd":
@@ -340,6 +344,15 @@ function nodeLost(state: SubmitterState, nodeId: NodeId, dead: boolean): void {
     if (at < 0) continue;
     if (dead) cls.remotes.splice(at, 1);
     else Object.assign(cls.remotes[at], { told: 0, grantsSeen: 0, unreachable: true });
+    markDirty(state, cls);
+  }
+}
+
+function nodeAgain(state: SubmitterState, nodeId: NodeId): void {
+  for (const cls of state.classes.values()) {
+    const at = cls.remotes.findIndex((remote) => remote.nodeId === nodeId && remote.unreachable);
+    if (at < 0) continue;
+    cls.remotes.splice(at, 1);
     markDirty(state, cls);
   }
 }

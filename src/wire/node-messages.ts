@@ -71,7 +71,7 @@ export interface JoinInfo {
   readonly objectStoreMemory: number;
   /** A node that came with a driver and offers nothing. */
   readonly driverOnly: boolean;
-  /** When it has been a member before: a head that is new, or has missed something, goes by it. Null at the first join. */
+  /** A head that is new, or has missed something, goes by it. The answer to the first join may be lost too, so it is always there. Null: where it is of no use any more. */
   readonly here: NodeInventory | null;
 }
 
@@ -88,7 +88,9 @@ export interface NodeInventory {
   readonly subscriptions: readonly (readonly [WorkerId, readonly ActorId[]])[];
   /** Bundles reserved here, by their numbers in the group. */
   readonly bundles: readonly (readonly [PlacementGroupId, readonly number[]])[];
-  /** Told in vain since the head was last heard, in order. */
+  /** Placement groups that the head has told of. */
+  readonly groups: readonly PlacementGroupId[];
+  /** What the head has not confirmed to have heard, in order: it may hear some of it twice. */
   readonly news: readonly NodeMessage[];
 }
 

@@ -5,8 +5,10 @@
 import type { PlacementGroupId } from "../../base/ids.ts";
 import {
   availableResources,
+  bundlesHere,
   createScheduler,
   describe,
+  groupsKnown,
   nextWakeMs,
   type SchedulerOptions,
   step,
@@ -58,11 +60,12 @@ export class Scheduling {
     return availableResources(this.state);
   }
 
-  /** Bundles reserved here, by their numbers in the group. */
-  bundles(): (readonly [PlacementGroupId, readonly number[]])[] {
-    return [...this.state.groups.values()]
-      .filter(({ phase }) => phase === "created")
-      .map(({ groupId, source }) => [groupId, [...source.indexes]]);
+  bundles(): ReturnType<typeof bundlesHere> {
+    return bundlesHere(this.state);
+  }
+
+  groupsKnown(): PlacementGroupId[] {
+    return groupsKnown(this.state);
   }
 
   close(): void {

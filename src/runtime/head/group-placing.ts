@@ -61,8 +61,12 @@ export class GroupPlacing {
   }
 
   /** It has joined again, with these bundles: what it was sent, or has sent, may have been lost. */
-  nodeBack(nodeId: NodeId, bundles: ReadonlyMap<PlacementGroupId, readonly number[]>): void {
-    this.dispatch({ kind: "nodeBack", nodeId, bundles });
+  nodeBack(
+    nodeId: NodeId,
+    bundles: ReadonlyMap<PlacementGroupId, readonly number[]>,
+    known: readonly PlacementGroupId[],
+  ): void {
+    this.dispatch({ kind: "nodeBack", nodeId, bundles, known });
   }
 
   remove(groupId: PlacementGroupId): void {

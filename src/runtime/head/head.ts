@@ -143,7 +143,7 @@ export class Head implements HeadSide {
     for (const [workerId, actorIds] of here.subscriptions)
       for (const actorId of actorIds) this.subscribeAgain(actorId, { nodeId, workerId });
     this.actorPlacing.nodeBack(nodeId);
-    this.groupPlacing.nodeBack(nodeId, new Map(here.bundles));
+    this.groupPlacing.nodeBack(nodeId, new Map(here.bundles), here.groups);
   }
 
   /** What it would have heard meanwhile is told now. */

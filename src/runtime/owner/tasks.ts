@@ -65,7 +65,7 @@ export class Tasks {
     this.remotes = new RemoteDaemons(runtime, {
       onMessage: (from, message) => runtime.onRemoteDaemonMessage(from, message),
       onLost: (nodeId, reason) => this.nodeLost(nodeId, reason, false),
-      onAgain: (nodeId) => this.nodeLost(nodeId, "", true),
+      onAgain: (nodeId) => this.nodeAgain(nodeId),
     });
   }
 
@@ -344,9 +344,14 @@ export class Tasks {
     this.nodeLost(nodeId, text, true);
   }
 
+  private nodeAgain(nodeId: NodeId): void {
+    this.step({ kind: "nodeAgain", nodeId });
+    this.runtime.drain();
+  }
+
   private nodeLost(nodeId: NodeId, text: string, dead: boolean): void {
     const key = nodeKeyOf(nodeId);
-    if (text !== "") this.nodeDeaths.set(key, { nodeId, text });
+    this.nodeDeaths.set(key, { nodeId, text });
     for (const workerId of [...this.leasesByWorker.keys()]) if (nodeKeyOf(workerId) === key) this.leasesByWorker.delete(workerId);
     this.step({ kind: "nodeLost", nodeId, dead });
     this.runtime.drain();
