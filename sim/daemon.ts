@@ -25,7 +25,7 @@ import { copyLocation, holderOf } from "../src/objects/segment-name.ts";
 import type { Location } from "../src/objects/types.ts";
 import { Kind } from "../src/wire/index.ts";
 import type { ActorSpec, ActorView, AnyMessage, ProcessExit, Resources, ToDaemon } from "../src/wire/messages.ts";
-import { type ClusterNode, NodeKind, type NodeInventory, type NodeMessage } from "../src/wire/node-messages.ts";
+import { type ClusterNode, type NodeInventory, NodeKind, type NodeMessage } from "../src/wire/node-messages.ts";
 import { SimHead } from "./head.ts";
 import { HeadTie } from "./head-tie.ts";
 import type { SimMessage, SimProcess } from "./network.ts";

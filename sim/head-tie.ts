@@ -1,8 +1,8 @@
 /** A simulated node's tie to the head: what runtime/daemon/head-watch does, and requests that are passed on. */
 import type { NodeId } from "../src/base/ids.ts";
+import { HeadNews } from "../src/core/head-news.ts";
 import { type ClusterNode, NodeKind, type NodeMessage } from "../src/wire/node-messages.ts";
 import type { Daemon } from "./daemon.ts";
-import { HeadNews } from "../src/core/head-news.ts";
 import { type Caller, joinInfoOf } from "./head.ts";
 import { heartbeatMs, nodeTimeoutMs } from "./simulation.ts";
 

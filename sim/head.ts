@@ -9,7 +9,7 @@ import type { ActorPlace, RegistryEffect, RegistryEvent } from "../src/core/acto
 import * as groups from "../src/core/group-placement.ts";
 import * as membership from "../src/core/membership.ts";
 import type { ActorSpec, ActorView } from "../src/wire/messages.ts";
-import { type JoinInfo, NodeKind, type NodeInventory, type NodeMessage } from "../src/wire/node-messages.ts";
+import { type JoinInfo, type NodeInventory, NodeKind, type NodeMessage } from "../src/wire/node-messages.ts";
 import type { Daemon } from "./daemon.ts";
 import { nodeTimeoutMs } from "./simulation.ts";
 import type { Timer } from "./world.ts";
@@ -186,7 +186,8 @@ export class SimHead {
     this.enqueue(() => {
       const processes = new Set(here.processes);
       for (const ownerId of [...this.registry.byOwner.keys()])
-        if (nodeKeyOf(ownerId) === nodeKeyOf(nodeId) && !processes.has(ownerId)) this.tellRegistry({ kind: "ownerGone", ownerId });
+        if (nodeKeyOf(ownerId) === nodeKeyOf(nodeId) && !processes.has(ownerId))
+          this.tellRegistry({ kind: "ownerGone", ownerId });
       const driven = new Set<string>(here.driven.map(({ info }) => info.jobId));
       for (const [jobId, home] of this.jobs) if (home === nodeId && !driven.has(jobId)) this.jobEnded(jobId);
       for (const jobId of here.jobs) if (this.ended.has(jobId)) this.send(nodeId, [NodeKind.JobEnded, jobId]);

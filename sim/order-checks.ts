@@ -60,9 +60,11 @@ function* differences(head: SimHead, daemon: Daemon): Generator<string> {
     if (head.placement.placing.get(actorId)?.nodeId !== nodeId && head.registry.actors.get(actorId)?.place?.nodeId !== nodeId)
       yield `node ${nodeId} looks for a place for actor ${actorId}, and the head does not say so`;
   for (const [actorId, placing] of head.placement.placing)
-    if (placing.nodeId === nodeId && !daemon.placing.has(actorId)) yield `node ${nodeId} does not look for a place for actor ${actorId}`;
+    if (placing.nodeId === nodeId && !daemon.placing.has(actorId))
+      yield `node ${nodeId} does not look for a place for actor ${actorId}`;
   yield* groupDifferences(head, daemon);
-  for (const jobId of daemon.livingJobs) if (head.hasEnded(jobId)) yield `node ${nodeId} does not know that job ${jobId} has ended`;
+  for (const jobId of daemon.livingJobs)
+    if (head.hasEnded(jobId)) yield `node ${nodeId} does not know that job ${jobId} has ended`;
 }
 
 function* groupDifferences(head: SimHead, { nodeId, scheduler }: Daemon): Generator<string> {

@@ -70,7 +70,20 @@ export class Run {
     const nodes = new Map<NodeId, Daemon>();
     const onReserve = (nodeId: NodeId): void => this.reserving(nodeId);
     const onOrder = (nodeId: NodeId, kind: number): void => this.ordering(nodeId, kind);
-    this.shared = { world: this.world, network, nodes, headId: nodeIdOf(1), bug, faulty, cpus, large: false, newId, onReserve, onOrder, broken: new Set() };
+    this.shared = {
+      world: this.world,
+      network,
+      nodes,
+      headId: nodeIdOf(1),
+      bug,
+      faulty,
+      cpus,
+      large: false,
+      newId,
+      onReserve,
+      onOrder,
+      broken: new Set(),
+    };
     const count = random.pick([1, 1, 2, 3, 4, 6]);
     this.world.log("run", `of seed ${seed}: ${count} nodes, ${cpus} CPUs, ${faulty ? "with" : "without"} faults`);
     for (let number = 1; number <= count; number++) this.addNode(number, number === 1 ? cpus : random.pick([1, 2, 3]));

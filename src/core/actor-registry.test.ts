@@ -266,6 +266,39 @@ describe("actor registry", () => {
     expect(story.log.filter(({ kind }) => kind === "forget")).toHaveLength(1);
   });
 
+  describe("when a node joins again", () => {
+    const place = { nodeId, workerId: "w1" as WorkerId, address: "/sock", pid: 7, gpuIds: [] };
+    const has = (actor: ActorSpec, incarnation: number, alive: boolean): RegistryEvent => ({
+      kind: "recovered",
+      spec: actor,
+      incarnation,
+      place,
+      alive,
+    });
+
+    it("repeats that an actor is alive, or is to finish, where the node has not heard it", () => {
+      const story = new Story();
+      const actor = spec("a");
+      story.alive(actor, "w1");
+      expect(story.do(has(actor, 0, false))).toEqual([{ kind: "settled", actorId: "a", nodeId }]);
+      expect(story.do(has(actor, 0, true))).toEqual([]);
+      story.do({ kind: "outOfScope", actorId: actor.actorId });
+      expect(story.do(has(actor, 0, true))).toMatchObject([{ kind: "endProcess", workerId: "w1", how: "finish" }]);
+    });
+
+    it("ends the process of an actor that has been ordered to start anew, wherever that has got to", () => {
+      const story = new Story();
+      const actor = spec("a", { maxRestarts: 1 });
+      story.alive(actor, "w1");
+      story.do({ kind: "kill", actorId: actor.actorId, noRestart: false });
+      expect(story.do(has(actor, 0, true))).toMatchObject([{ kind: "endProcess", workerId: "w1", how: "now" }]);
+      expect(story.view("a")).toMatchObject({ state: "RESTARTING", incarnation: 1 });
+      story.place("a", "w2");
+      expect(story.do(has(actor, 0, true))).toMatchObject([{ kind: "endProcess", workerId: "w1", how: "now" }]);
+      expect(story.view("a").workerId).toBe("w2");
+    });
+  });
+
   describe("after an earlier head", () => {
     const place = (workerId: string) => ({ nodeId, workerId: workerId as WorkerId, address: "/sock", pid: 7, gpuIds: [] });
     const saved = (actorId: string, changes: Partial<SavedActor> = {}): SavedActor => ({

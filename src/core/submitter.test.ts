@@ -139,9 +139,21 @@ describe("leases from other nodes", () => {
     caller.turn();
     caller.step({ kind: "nodeLost", nodeId: b, dead: false });
     expect(caller.turn()).toEqual([]);
-    caller.step({ kind: "nodeLost", nodeId: b, dead: true });
+    caller.step({ kind: "nodeAgain", nodeId: b });
     expect(caller.turn()).toEqual(["3/3"]);
     caller.spill(b, 1);
     expect(caller.turn()).toEqual(["1/0@b"]);
+  });
+
+  it("stay, and are returned, when they were granted on a new connection before the node may be asked again", () => {
+    const caller = new Caller();
+    caller.step({ kind: "nodeLost", nodeId: b, dead: false });
+    caller.enqueue(1);
+    caller.turn();
+    caller.spill(b, 1);
+    caller.turn();
+    caller.grant(1, b);
+    caller.step({ kind: "nodeAgain", nodeId: b });
+    expect(leaseOf(caller.state, 1 as LeaseId, b)).toBeDefined();
   });
 });

@@ -155,6 +155,13 @@ export class Cluster {
     this.memberOf(node).gate.cut = "none";
   }
 
+  /** Breaks all connections of the node: what is under way on them, or waits behind a cut, is lost. They can be made again at once, or when the cable is mended. */
+  breakConnections(node: TestNode): void {
+    const { gate } = this.memberOf(node);
+    gate.breakConnections();
+    for (const member of this.members.values()) member.gate.breakConnections(gate.daemonHost);
+  }
+
   /** Ends all nodes and removes what is left of them. */
   async close(): Promise<void> {
     const all = [...this.members.values()];

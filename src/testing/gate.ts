@@ -55,6 +55,15 @@ export class Gate {
     this.daemonPort = port;
   }
 
+  /** Ends connections at once, those to this gate's node or only those of the node there; what waits in them is lost. New ones may be made. */
+  breakConnections(daemonHost: string | null = null): void {
+    for (const { from, outer, inner } of this.passages) {
+      if (daemonHost !== null && from !== daemonHost) continue;
+      outer.resetAndDestroy();
+      inner.resetAndDestroy();
+    }
+  }
+
   /** Refuses new connections from now on; those there are go on. */
   shut(): void {
     if (this.server.listening) this.server.close();

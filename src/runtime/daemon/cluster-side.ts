@@ -7,6 +7,7 @@ import { connect, type Socket } from "node:net";
 import { hostname } from "node:os";
 import { ClusterConnectionError } from "../../base/errors.ts";
 import { type JobId, type NodeId, type NodeKey, nodeKeyOf, type WorkerId } from "../../base/ids.ts";
+import { HeadNews } from "../../core/head-news.ts";
 import type { LogLine, NodeView, Resources } from "../../wire/messages.ts";
 import {
   type ClusterNode,
@@ -23,7 +24,7 @@ import type { Daemon } from "./daemon.ts";
 import { HeadInbox } from "./head-inbox.ts";
 import type { HeadCaller } from "./head-methods.ts";
 import { ackOfHeartbeat, HeadWatch } from "./head-watch.ts";
-import { HeadNews, repeatNews, takeInventory } from "./inventory.ts";
+import { repeatNews, takeInventory } from "./inventory.ts";
 import { NodeInbox } from "./node-inbox.ts";
 import { refusalByJob } from "./slurm-job.ts";
 
@@ -51,6 +52,8 @@ export class ClusterSide {
   /** It has been accepted by a head. */
   private isMember = false;
   private readonly news = new HeadNews();
+  /** At the head: the nodes as it directs them, each since it joined last. */
+  private readonly directed = new Map<NodeId, RemoteNode>();
   private confirming: NodeJS.Timeout | null = null;
   port = 0;
 
@@ -147,14 +150,25 @@ export class ClusterSide {
   }
 
   sendToHead(message: NodeMessage): void {
-    if (this.watch?.headNodeId != null && this.watch.isTalking) this.links.send(this.watch.headNodeId, message);
-    else this.news.missed(message);
+    const headId = this.watch?.isTalking === true ? this.watch.headNodeId : null;
+    this.news.note(message, headId !== null);
+    if (headId !== null) this.links.send(headId, message);
   }
 
-  /** Waits for a head that is away. A request that the head may have answered when it was lost is repeated where that makes no difference. */
-  async askHead(method: string, params: unknown, caller: unknown): Promise<unknown> {
+  /**
+   * Waits for a head that is away. A request that the head may have answered when it was lost is repeated where that makes no difference, unless who asked has
+   * ended: the head would do it after it has cleared up after them.
+   */
+  async askHead(method: string, params: unknown, caller: HeadCaller | null): Promise<unknown> {
     for (;;) {
-      if (!this.isJoined) await this.watch?.joined();
+      if (!this.isJoined) {
+        await this.watch?.joined();
+        if (caller !== null && !this.daemon.clients.has(caller.workerId))
+          throw new ClusterConnectionError(
+            `Cannot ask '${method}' of the head as process ${caller.workerId}, which wanted it, has ended`,
+            {},
+          );
+      }
       try {
         return await this.links.request(this.headNodeId, `head.${method}`, [params, caller], headRequestMs);
       } catch (error) {
@@ -228,7 +242,10 @@ export class ClusterSide {
   // -------------------------------------------------------------- messages
 
   private receive(from: NodeId, message: NodeMessage): void {
-    if (from === this.watch?.headNodeId) this.watch.heard();
+    if (from === this.watch?.headNodeId) {
+      this.watch.heard();
+      if (message[0] === NodeKind.Nodes && message[1].length === 0) this.news.acknowledged();
+    }
     if (this.headInbox?.receive(from, message) === true) {
       if (message[0] === NodeKind.Heartbeat) this.links.send(from, ackOfHeartbeat);
       return;
@@ -259,6 +276,8 @@ export class ClusterSide {
       refusalByJob(this.daemon.config.labels, info.labels) ??
       head.join(info, node, false, (message) => this.headInbox?.receive(from, message));
     if (refused !== null) return { refused };
+    this.directed.get(from)?.disconnect();
+    this.directed.set(from, node);
     this.daemon.log.line(`node ${from} joined from ${info.host}:${info.port}`);
     return { clusterId: this.id, headNodeId: this.daemon.nodeId, nodes: head.members.views() };
   }
@@ -293,7 +312,10 @@ export class ClusterSide {
   }
 
   private disconnected(nodeId: NodeId, reason: string): void {
+    this.directed.get(nodeId)?.disconnect();
+    this.directed.delete(nodeId);
     this.daemon.head?.members.disconnected(nodeId, reason);
+    if (nodeId === this.watch?.headNodeId) this.news.connectionLost();
     this.watch?.disconnected(nodeId, reason);
   }
 
@@ -308,12 +330,13 @@ export class ClusterSide {
       labels: daemon.config.labels,
       objectStoreMemory: daemon.config.objectStoreMemory,
       driverOnly: config.driverOnly,
-      here: this.isMember ? takeInventory(daemon, this.news) : null,
+      here: takeInventory(daemon, this.news),
     };
   }
 
   private heartbeat(sequence: number): NodeMessage & { 0: typeof NodeKind.Heartbeat } {
     const available: Resources = this.daemon.freeResources();
+    this.news.beat();
     return [NodeKind.Heartbeat, sequence, available, this.daemon.pendingDemands(), this.daemon.store?.bytesUsed ?? 0];
   }
 }

@@ -33,7 +33,7 @@ export class HeadInbox {
         head.onActorPlaced(message[1], { nodeId: from, ...message[2] });
         break;
       case NodeKind.Unplaceable:
-        head.onActorUnplaceable(message[1], message[2], message[3]);
+        head.onActorUnplaceable(from, message[1], message[2], message[3]);
         break;
       case NodeKind.Ready:
         head.onActorReady(message[1], message[2], message[3] ?? null, message[4]);

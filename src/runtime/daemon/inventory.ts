@@ -1,29 +1,7 @@
-/** What a node tells a head that it joins again: the head may be a new one, or may have missed what was said on a connection that broke. */
-import { type NodeInventory, NodeKind, type NodeMessage } from "../../wire/node-messages.ts";
+/** What a node tells a head that it joins: the head may be a new one, or either may have missed what was said on a connection that broke. */
+import type { HeadNews } from "../../core/head-news.ts";
+import type { NodeInventory } from "../../wire/node-messages.ts";
 import type { Daemon } from "./daemon.ts";
-
-/** News kept for a head that is away. Each is about 200 bytes; what is beyond goes unsaid, and the head finds out by what is not there any more. */
-const newsMax = 10_000;
-
-/** What cannot be seen in what is left: why a process ended. */
-const isNews = (message: NodeMessage): boolean => message[0] === NodeKind.ProcessEnded || message[0] === NodeKind.Exiting;
-
-export class HeadNews {
-  private kept: NodeMessage[] = [];
-
-  /** The head could not be told. */
-  missed(message: NodeMessage): void {
-    if (isNews(message) && this.kept.length < newsMax) this.kept.push(message);
-  }
-
-  all(): readonly NodeMessage[] {
-    return this.kept;
-  }
-
-  told(): void {
-    this.kept = [];
-  }
-}
 
 /** Also gives up what the earlier head, or connection, had begun and not finished: the head begins anew. */
 export function takeInventory(daemon: Daemon, news: HeadNews): NodeInventory {
@@ -39,7 +17,8 @@ export function takeInventory(daemon: Daemon, news: HeadNews): NodeInventory {
     jobs: daemon.jobIds(),
     subscriptions: daemon.subscriptions.entries(),
     bundles: daemon.scheduling.bundles(),
-    news: news.all(),
+    groups: daemon.scheduling.groupsKnown(),
+    news: news.take(),
   };
 }
 

@@ -41,8 +41,8 @@ export class LocalNode implements HeadNode {
   }
 
   startActor(spec: ActorSpec, incarnation: number, place: ActorPlace): void {
+    if (!this.placing.delete(spec.actorId)) return; // it was given up, and the head begins anew
     const client = this.daemon.clients.get(place.workerId);
-    this.placing.delete(spec.actorId);
     if (client === undefined) return; // its end is on the way
     client.actorId = spec.actorId;
     const here = { workerId: client.id, address: client.worker?.address ?? "", pid: client.pid, gpuIds: place.gpuIds };
@@ -50,9 +50,10 @@ export class LocalNode implements HeadNode {
     client.link.send([Kind.StartActor, spec, incarnation, place.gpuIds]);
   }
 
-  /** The head that ordered it is gone, or will order it again. */
+  /** The head that ordered it is gone, or will order it again. It may not know the processes that wait for its word. */
   giveUpPlacing(): void {
-    for (const actorId of [...this.placing]) this.unplaceActor(actorId);
+    for (const actorId of this.placing) this.daemon.scheduling.dispatch({ kind: "actorGone", actorId, stop: true });
+    this.placing.clear();
   }
 
   settleActor(actorId: ActorId): void {

@@ -40,7 +40,7 @@ export function carryOut(daemon: Daemon, effect: SchedulerEffect): void {
       return daemon.headSide.onActorPlaced(effect.actorId, place);
     }
     case "actorUnplaceable":
-      return daemon.headSide.onActorUnplaceable(effect.actorId, effect.reason, effect.text);
+      return daemon.headSide.onActorUnplaceable(daemon.nodeId, effect.actorId, effect.reason, effect.text);
     case "groupCreated":
       return daemon.headSide.onBundlesReserved(daemon.nodeId, effect.groupId, daemon.localNode.attemptOf(effect.groupId));
     case "groupRefused":

@@ -48,6 +48,11 @@ export class ActorPlacing {
     this.dispatch({ kind: "place", spec });
   }
 
+  /** Where a process is looked for; null: nowhere. */
+  whereOf(actorId: ActorId): NodeId | null {
+    return whereOf(this.machine, actorId);
+  }
+
   /** It has a process, or is over. Returns where it was looking for one. */
   over(actorId: ActorId): NodeId | null {
     const nodeId = whereOf(this.machine, actorId);

@@ -61,11 +61,7 @@ export class GroupPlacing {
   }
 
   /** It has joined again, with these bundles: what it was sent, or has sent, may have been lost. */
-  nodeBack(
-    nodeId: NodeId,
-    bundles: ReadonlyMap<PlacementGroupId, readonly number[]>,
-    known: readonly PlacementGroupId[],
-  ): void {
+  nodeBack(nodeId: NodeId, bundles: ReadonlyMap<PlacementGroupId, readonly number[]>, known: readonly PlacementGroupId[]): void {
     this.dispatch({ kind: "nodeBack", nodeId, bundles, known });
   }
 

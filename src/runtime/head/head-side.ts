@@ -6,7 +6,7 @@ import { type JobInfo, NodeKind, type NodeMessage } from "../../wire/node-messag
 
 export interface HeadSide {
   onActorPlaced(actorId: ActorId, place: ActorPlace): void;
-  onActorUnplaceable(actorId: ActorId, reason: "unschedulable" | "runtime env", text: string): void;
+  onActorUnplaceable(nodeId: NodeId, actorId: ActorId, reason: "unschedulable" | "runtime env", text: string): void;
   onActorReady(actorId: ActorId, incarnation: number, error: WireValue | null, errorText: string): void;
   onActorExiting(actorId: ActorId, incarnation: number): void;
   onWorkerDied(workerId: WorkerId, exit: ProcessExit): void;
@@ -31,7 +31,7 @@ export class RemoteHead implements HeadSide {
     this.send([NodeKind.Placed, actorId, { workerId, address, pid, gpuIds }]);
   }
 
-  onActorUnplaceable(actorId: ActorId, reason: "unschedulable" | "runtime env", text: string): void {
+  onActorUnplaceable(_nodeId: NodeId, actorId: ActorId, reason: "unschedulable" | "runtime env", text: string): void {
     this.send([NodeKind.Unplaceable, actorId, reason, text]);
   }
 

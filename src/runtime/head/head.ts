@@ -68,7 +68,7 @@ export class Head implements HeadSide {
     this.actorPlacing = new ActorPlacing(this.members, {
       jobOf: (spec) => this.jobs.info(spec.jobId),
       groupNodes: (groupId) => this.groupPlacing.nodesOf(groupId),
-      unplaceable: (actorId, text) => this.onActorUnplaceable(actorId, "unschedulable", text),
+      unplaceable: (actorId, text) => this.dispatch({ kind: "unplaceable", actorId, reason: "unschedulable", text }),
       warn: (spec, text) => this.warn(spec.jobId, text),
     });
     this.groupPlacing = new GroupPlacing(this.members, {
@@ -126,12 +126,16 @@ export class Head implements HeadSide {
     this.groupPlacing.resume();
   }
 
-  /** A node that was a member before says what it has. */
+  /**
+   * A node says what it has. It may have been a member before, of this head or an earlier one; then what was said on a connection that broke may be lost: what
+   * the node should have and has not is ordered again, what it has and should not is ended.
+   */
   private reconcile({ nodeId }: JoinInfo, here: NodeInventory, node: HeadNode, told: (message: NodeMessage) => void): void {
     for (const { info, driverPid } of here.driven) this.onJobStarted(info, driverPid);
     for (const message of here.news) told(message);
     for (const { spec, incarnation, place, alive } of here.actors)
       this.dispatch({ kind: "recovered", spec, incarnation, place: { nodeId, ...place }, alive });
+    this.actorPlacing.nodeBack(nodeId);
     this.dispatch({ kind: "absent", nodeId, present: new Set(here.actors.map(({ spec }) => spec.actorId)) });
     const processes = new Set(here.processes);
     const key = nodeKeyOf(nodeId);
@@ -140,10 +144,11 @@ export class Head implements HeadSide {
     const driven = new Set(here.driven.map(({ info }) => info.jobId));
     for (const jobId of this.jobs.drivenFrom(nodeId)) if (!driven.has(jobId)) this.onJobEnded(jobId);
     for (const jobId of here.jobs) if (this.jobs.info(jobId) !== null && !this.jobs.isRunning(jobId)) node.jobEnded(jobId);
+    this.subscriptions.nodeGone(key);
     for (const [workerId, actorIds] of here.subscriptions)
       for (const actorId of actorIds) this.subscribeAgain(actorId, { nodeId, workerId });
-    this.actorPlacing.nodeBack(nodeId);
     this.groupPlacing.nodeBack(nodeId, new Map(here.bundles), here.groups);
+    if (this.members.isDraining(nodeId)) node.drain("it was asked to leave when the head could not reach it");
   }
 
   /** What it would have heard meanwhile is told now. */
@@ -299,12 +304,18 @@ export class Head implements HeadSide {
 
   // -------------------------------------------------------------- news from nodes
 
+  /** A place is taken from the node that is looking for one: another was told meanwhile that it is not wanted. */
   onActorPlaced(actorId: ActorId, place: ActorPlace): void {
+    if (this.actorPlacing.whereOf(actorId) !== place.nodeId)
+      return this.members
+        .node(place.nodeId)
+        ?.endWorker(place.workerId, "now", "the actor it was meant for has ended or is placed elsewhere");
     this.actorPlacing.over(actorId);
     this.dispatch({ kind: "placed", actorId, place });
   }
 
-  onActorUnplaceable(actorId: ActorId, reason: "unschedulable" | "runtime env", text: string): void {
+  onActorUnplaceable(nodeId: NodeId, actorId: ActorId, reason: "unschedulable" | "runtime env", text: string): void {
+    if (this.actorPlacing.whereOf(actorId) !== nodeId) return;
     this.actorPlacing.over(actorId);
     this.dispatch({ kind: "unplaceable", actorId, reason, text });
   }

@@ -74,6 +74,10 @@ export class Members {
     return member !== undefined && member.state !== "DEAD";
   }
 
+  isDraining(nodeId: NodeId): boolean {
+    return this.machine.members.get(nodeId)?.state === "DRAINING";
+  }
+
   node(nodeId: NodeId): HeadNode | undefined {
     return this.nodes.get(nodeId);
   }

@@ -7,11 +7,24 @@ import type { HeadNode, Reservation } from "./head-node.ts";
 
 export class RemoteNode implements HeadNode {
   readonly nodeId: NodeId;
-  private readonly send: (message: NodeMessage) => void;
+  private readonly write: (message: NodeMessage) => void;
+  private isConnected = true;
 
-  constructor(nodeId: NodeId, send: (message: NodeMessage) => void) {
+  constructor(nodeId: NodeId, write: (message: NodeMessage) => void) {
     this.nodeId = nodeId;
-    this.send = send;
+    this.write = write;
+  }
+
+  /**
+   * The connection broke. Nothing is said any more: on a new one it would be heard before the node has said what it has. Another takes this one's place
+   * when the node joins again, and what it must know is told then.
+   */
+  disconnect(): void {
+    this.isConnected = false;
+  }
+
+  private send(message: NodeMessage): void {
+    if (this.isConnected) this.write(message);
   }
 
   placeActor(spec: ActorSpec, job: JobInfo | null): void {
