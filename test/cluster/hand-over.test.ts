@@ -1,5 +1,5 @@
 /** A node that leaves in good order hands the objects over that only it has. */
-import { readdirSync } from "node:fs";
+import { readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import * as shoal from "shoal";
 import type { TestNode } from "shoal/testing";
@@ -26,10 +26,15 @@ class Maker {
 /** Owns the results of tasks that it starts. */
 class Owner {
   private refs: shoal.ObjectRef<Float64Array>[] = [];
-  async ask(task: typeof numbers, dir: string, name: string, length: number, value: number): Promise<void> {
-    const ref = task.options({ resources: { there: 0.01 }, numCpus: 0, maxRetries: 0 }).remote(dir, name, length, value);
+  async ask(task: typeof numbers, dir: string, name: string, length: number, value: number, maxRetries = 0): Promise<void> {
+    const ref = task.options({ resources: { there: 0.01 }, numCpus: 0, maxRetries }).remote(dir, name, length, value);
     await shoal.wait([ref], { fetchLocal: false });
     this.refs.push(ref);
+  }
+  /** Computes for so long, and answers nobody meanwhile. */
+  compute(dir: string, ms: number): void {
+    writeFileSync(join(dir, "computing"), "set\n");
+    for (const until = performance.now() + ms; performance.now() < until; );
   }
   async last(): Promise<number> {
     return (await shoal.get(this.refs[0])).at(-1) as number;
@@ -42,6 +47,11 @@ async function deathOf(node: TestNode): Promise<string> {
   );
   return view.deathReason ?? "";
 }
+
+const workersOf = async ({ nodeId }: TestNode): Promise<{ state: string }[]> => {
+  const runtime = (globalThis as any)[Symbol.for("shoal.runtime")];
+  return (await runtime.daemon.request("listWorkers", {})).filter((worker: { nodeId: string }) => worker.nodeId === nodeId);
+};
 
 const stored = async (refs: readonly shoal.ObjectRef<unknown>[]): Promise<void> => {
   await shoal.wait([...refs], { numReturns: refs.length, fetchLocal: false });
@@ -131,6 +141,35 @@ describe("Hand-over: a node that is asked to leave", () => {
       expect(marks.count("task-started")).toBe(1);
     });
   });
+
+  test.each([
+    { drainMs: 30_000, computesMs: 4_000, says: "handed over 1 object (1.6 MB)", runs: 1 },
+    { drainMs: 2_000, computesMs: 6_000, says: "left 1 file whose owners did not answer", runs: 2 },
+  ])(
+    "waits for an owner that does not answer as it computes, $drainMs ms at most",
+    async ({ drainMs, computesMs, says, runs }) => {
+      using marks = openMarks();
+      await inCluster({}, async (cluster, seen) => {
+        seen(await cluster.addNode({ numCpus: 0 }));
+        const node = seen(await cluster.addNode({ ...leaving, env: { SHOAL_DRAIN_MS: String(drainMs) } }));
+        seen(await cluster.addNode({ numCpus: 1, resources: { second: 1 } }));
+        await shoal.init({ address: cluster.address });
+        const owner = shoal.remote(Owner, { resources: { second: 0.01 }, numCpus: 0 }).remote();
+        await shoal.get(owner.ask.remote(numbers, marks.dir, "owned", 200_000, 8, 3));
+        await waitFor("the lease to be given back, which would be waited for, too", async () =>
+          (await workersOf(node)).every(({ state }) => state !== "leased"),
+        );
+        const computing = owner.compute.remote(marks.dir, computesMs);
+        await marks.seen("computing");
+        await cluster.removeNode(node, { graceful: true });
+        expect(await deathOf(node)).toBe(`drained: the daemon was sent SIGTERM; ${says}`);
+        seen(await cluster.addNode(leaving));
+        await shoal.get(computing);
+        expect(await shoal.get(owner.last.remote())).toBe(8);
+        expect(marks.count("owned-started")).toBe(runs);
+      });
+    },
+  );
 
   test("is done by a head that others wait for, too", async () => {
     using marks = openMarks();

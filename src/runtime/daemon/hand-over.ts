@@ -49,6 +49,8 @@ export class HandOver {
   private readonly open = new Map<string, Open>();
   /** When a file was first seen that its owner does not know. */
   private readonly unknownSinceMs = new Map<string, number>();
+  /** Owners that did not answer in the last round. */
+  private silent: ReadonlySet<WorkerId> = new Set();
   private objects = 0;
   private bytes = 0;
 
@@ -84,6 +86,8 @@ export class HandOver {
     say("handed over", this.objects, this.bytes);
     say("left", left.length, bytesOf(left), " to lineage");
     say("lost", lost.length, bytesOf(lost), " that no task can make again");
+    const unknown = [...names].filter((name) => this.isOfSilent(name)).length;
+    if (unknown > 0) parts.push(`left ${unknown} ${unknown === 1 ? "file" : "files"} whose owners did not answer`);
     return parts.join(", ");
   }
 
@@ -92,13 +96,14 @@ export class HandOver {
     for (const name of this.open.keys()) if (!names.has(name)) this.open.delete(name);
     const unsettled = [...names].filter((name) => !this.settled.has(name) && this.isForOthers(name));
     if (unsettled.length === 0) return true;
-    const { held, complete, full } = await this.askOwners(unsettled);
+    const { held, silent, full } = await this.askOwners(unsettled);
+    this.silent = silent;
     const known = new Set(held.map(({ location }) => location.name));
     const isWaited = unsettled.some((name) => !known.has(name) && this.isOnItsWay(name));
     const before = this.objects;
     const offered = await this.offer(held);
     const isMore = full && this.objects > before;
-    return offered && complete && !isWaited && !isMore;
+    return offered && silent.size === 0 && !isWaited && !isMore;
   }
 
   private names(): Promise<Set<string>> {
@@ -113,6 +118,10 @@ export class HandOver {
     );
   }
 
+  private isOfSilent(name: string): boolean {
+    return this.silent.has(segmentParts(name)?.owner as WorkerId) && !this.settled.has(name) && !this.open.has(name);
+  }
+
   /** Whether the owner of a file it does not know may still hear of it. A copy was made of what it knew: that has been freed. */
   private isOnItsWay(name: string): boolean {
     if (segmentParts(name)?.writer === this.self) return false;
@@ -121,8 +130,8 @@ export class HandOver {
     return sinceMs === undefined || performance.now() - sinceMs < unknownMs;
   }
 
-  /** What the owners of these files have here. `complete`: all have answered. `full`: one may have more. */
-  private async askOwners(names: readonly string[]): Promise<{ held: Held[]; complete: boolean; full: boolean }> {
+  /** What the owners of these files have here. `silent`: those that have not answered. `full`: one may have more. */
+  private async askOwners(names: readonly string[]): Promise<{ held: Held[]; silent: Set<WorkerId>; full: boolean }> {
     const byNode = new Map<NodeId, Set<WorkerId>>();
     for (const name of names) {
       const owner = segmentParts(name)?.owner as WorkerId;
@@ -140,16 +149,16 @@ export class HandOver {
       ),
     );
     const held: Held[] = [];
-    let [complete, full] = [true, false];
+    const silent = new Set([...byNode.values()].flatMap((owners) => [...owners]));
+    let full = false;
     for (const answer of answers) {
-      if (answer.status === "rejected") complete = false;
       for (const { owner, objects } of answer.status === "fulfilled" ? answer.value : []) {
-        if (objects === null) complete = false;
+        if (objects !== null) silent.delete(owner);
         if ((objects?.length ?? 0) >= heldObjectsMax) full = true;
         for (const object of objects ?? []) held.push({ ...object, owner, bytes: object.location.bytes });
       }
     }
-    return { held, complete, full };
+    return { held, silent, full };
   }
 
   /** Has other nodes take what only this one has. True when nothing is left that could be tried again. */
