@@ -75,12 +75,8 @@ export async function wait<R extends ObjectRef<any>>(
   }
   const runtime = runtimeNow();
   const records = recordsOf(refs, runtime, "wait for");
-  if (hasDuplicates(records)) throw new TypeError("Cannot wait for refs that contain one object twice");
-  const isReady = await runtime.objects.wait(records, numReturns, options.timeoutMs, options.fetchLocal ?? true);
-  const ready: R[] = [];
-  const pending: R[] = [];
-  for (let i = 0; i < refs.length; i++) (isReady[i] && ready.length < numReturns ? ready : pending).push(refs[i]);
-  return [ready, pending];
+  if (runtime.objects.hasRepeated(records)) throw new TypeError("Cannot wait for refs that contain one object twice");
+  return runtime.objects.wait(refs, records, numReturns, options.timeoutMs, options.fetchLocal ?? true);
 }
 
 /**
@@ -114,10 +110,6 @@ function recordsOf(refs: readonly unknown[], runtime: Runtime, verb: string): Ob
     records[i] = ObjectRef.recordOf(ref, runtime, verb);
   }
   return records;
-}
-
-function hasDuplicates(records: readonly ObjectRecord[]): boolean {
-  return new Set(records).size < records.length;
 }
 
 function checkTimeout(timeoutMs: unknown): void {

@@ -53,6 +53,8 @@ export interface ObjectRecord {
   requested: boolean;
   /** The object that counts an actor's handles; at zero the actor goes out of scope. */
   actorId: ActorId | null;
+  /** Opaque to core: the number of the last `wait` of this process that was given the object, so that it finds one given twice without a table. */
+  waitNumber: number;
 }
 
 export function newObjectRecord(index: ObjectIndex, foreign: Foreign | null): ObjectRecord {
@@ -73,6 +75,7 @@ export function newObjectRecord(index: ObjectIndex, foreign: Foreign | null): Ob
     waiters: null,
     requested: false,
     actorId: null,
+    waitNumber: 0,
   };
 }
 

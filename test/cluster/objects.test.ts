@@ -50,8 +50,11 @@ class Driver {
     return this.runtime.objects.getOne(ObjectRefClass.recordOf(ref, this.runtime, "get"), options) as Promise<T>;
   }
 
-  wait(ref: ObjectRef<unknown>, timeoutMs: number, fetchLocal: boolean): Promise<boolean[]> {
-    return this.runtime.objects.wait([ObjectRefClass.recordOf(ref, this.runtime, "wait for")], 1, timeoutMs, fetchLocal);
+  /** Whether the ref was ready in time. */
+  async wait(ref: ObjectRef<unknown>, timeoutMs: number, fetchLocal: boolean): Promise<boolean[]> {
+    const record = ObjectRefClass.recordOf(ref, this.runtime, "wait for");
+    const [ready] = await this.runtime.objects.wait([ref], [record], 1, timeoutMs, fetchLocal);
+    return [ready.length === 1];
   }
 
   async transfers(): Promise<{ pulled: number; bytesPulled: number; served: number; sentOn: number; resumed: number }> {

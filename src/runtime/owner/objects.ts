@@ -20,6 +20,8 @@ export interface Waiter {
 
 export class Objects {
   private readonly runtime: Runtime;
+  /** Calls of `wait` so far. */
+  private waits = 0;
 
   constructor(runtime: Runtime) {
     this.runtime = runtime;
@@ -227,20 +229,61 @@ export class Objects {
     );
   }
 
-  /** Which of the records are ready, once `count` are or the time is over; with `fetchLocal`, all that are elsewhere are fetched. */
-  wait(records: readonly ObjectRecord[], count: number, timeoutMs: number | undefined, fetchLocal: boolean): Promise<boolean[]> {
-    const isReady = (record: ObjectRecord): boolean => isSettled(record) && !(fetchLocal && this.isElsewhere(record));
-    const ready = records.map(isReady);
-    let n = 0;
-    for (const one of ready) if (one) n++;
-    if (n >= count || timeoutMs === 0) {
-      if (fetchLocal) for (const record of records) if (this.isElsewhere(record)) this.fetch(record).catch(() => {}); // `get` will say
-      return Promise.resolve(ready);
+  /** Whether one record is there twice. */
+  hasRepeated(records: readonly ObjectRecord[]): boolean {
+    const number = ++this.waits;
+    for (const record of records) {
+      if (record.waitNumber === number) return true;
+      record.waitNumber = number;
     }
-    return new Promise(
-      (resolve) => new WaitWaiter(this.runtime, records, count, timeoutMs, fetchLocal, () => resolve(records.map(isReady))),
-    );
+    return false;
   }
+
+  /**
+   * Waits until `count` of the records are ready or the time is over; with `fetchLocal`, all that are elsewhere are fetched, and ready when here. Gives the refs
+   * of the first `count` that are ready then, and the others.
+   */
+  wait<R>(
+    refs: readonly R[],
+    records: readonly ObjectRecord[],
+    count: number,
+    timeoutMs: number | undefined,
+    fetchLocal: boolean,
+  ): Promise<[ready: R[], pending: R[]]> {
+    const isReady = fetchLocal ? this.isHere : isSettled;
+    const outcome = (): [R[], R[]] => split(refs, records, count, isReady);
+    if (timeoutMs !== 0 && !hasMany(records, count, isReady))
+      return new Promise(
+        (resolve) => new WaitWaiter(this.runtime, records, count, timeoutMs, fetchLocal, () => resolve(outcome())),
+      );
+    if (fetchLocal) for (const record of records) if (this.isElsewhere(record)) this.fetch(record).catch(() => {}); // `get` will say
+    return Promise.resolve(outcome());
+  }
+
+  private readonly isHere = (record: ObjectRecord): boolean => isSettled(record) && !this.isElsewhere(record);
+}
+
+/** Whether at least `count` of the records are ready. Looks no further than that. */
+function hasMany(records: readonly ObjectRecord[], count: number, isReady: (record: ObjectRecord) => boolean): boolean {
+  let missing = count;
+  for (const record of records) if (isReady(record) && --missing === 0) return true;
+  return false;
+}
+
+/** The refs of the first `count` records that are ready, and the others. Looks no further: a loop of waits over a list costs little for each ref that stays. */
+function split<R>(
+  refs: readonly R[],
+  records: readonly ObjectRecord[],
+  count: number,
+  isReady: (record: ObjectRecord) => boolean,
+): [ready: R[], pending: R[]] {
+  const ready: R[] = [];
+  const pending: R[] = [];
+  for (let i = 0; i < records.length; i++) {
+    if (!isReady(records[i])) pending.push(refs[i]);
+    else if (ready.push(refs[i]) === count) return [ready, pending.concat(refs.slice(i + 1, records.length))];
+  }
+  return [ready, pending];
 }
 
 const first = (values: unknown[]): unknown => values[0];
