@@ -3,11 +3,13 @@ import { readdirSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { extname, join } from "node:path";
 
-/** Paths of the files below `root` that have one of the extensions. */
+/** Paths of the files below `root` that have one of the extensions. Links are not followed: `readdir`'s own recursion does that in some versions of Node. */
 export function textFilesBelow(root: string, extensions: readonly string[]): string[] {
-  return readdirSync(root, { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile() && extensions.includes(extname(entry.name)))
-    .map((entry) => join(entry.parentPath, entry.name));
+  return readdirSync(root, { withFileTypes: true }).flatMap((entry) => {
+    const path = join(root, entry.name);
+    if (entry.isDirectory()) return textFilesBelow(path, extensions);
+    return entry.isFile() && extensions.includes(extname(entry.name)) ? [path] : [];
+  });
 }
 
 /** How often each word of a file occurs, whatever its case. A word is a run of letters. */
