@@ -169,7 +169,7 @@ export class SimHead {
       if (refused !== null) return void (isNew && this.living.delete(nodeId));
       this.away.delete(nodeId);
       if (isHead) return;
-      if (info.here === null) this.tellGroups({ kind: "nodeJoined", nodeId });
+      if (info.here === null || this.daemon.shared.bug === "repeat no orders") this.tellGroups({ kind: "nodeJoined", nodeId });
       else this.reconcile(nodeId, info.here);
     });
     return refused;

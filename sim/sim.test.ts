@@ -14,6 +14,7 @@ const bugs: readonly Bug[] = [
   "forget what was spilled",
   "keep half a group",
   "forget owners of dead nodes",
+  "repeat no orders",
 ];
 
 describe("Simulation", () => {

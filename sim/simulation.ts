@@ -15,7 +15,8 @@ export type Bug =
   | "start calls out of order"
   | "forget what was spilled"
   | "keep half a group"
-  | "forget owners of dead nodes";
+  | "forget owners of dead nodes"
+  | "repeat no orders";
 
 export interface Shared {
   readonly world: World;

@@ -74,6 +74,17 @@ describe("leases in a cluster", () => {
     expect(node.spills(node.demand("driver", 2, 5)).sort()).toEqual(["1@b!", "4@c!"]);
   });
 
+  it("that wait where alone they can be served need not any more when another node that could serve them joins", () => {
+    const node = ready(1);
+    const large = specOf({ CPU: 4 });
+    node.nodes(["b", { CPU: 4 }, { CPU: 0 }]);
+    node.run("driver", 1, large, 2);
+    expect(node.spills()).toEqual(["2@b!"]);
+    expect(node.spills(node.nodes(["b", { CPU: 4 }, { CPU: 0 }], ["c", { CPU: 2 }]))).toEqual([]);
+    expect(node.spills(node.nodes(["b", { CPU: 4 }, { CPU: 0 }], ["c", { CPU: 2 }], ["d", { CPU: 4 }]))).toEqual(["0@b"]);
+    expect(node.spills(node.demand("driver", 1, 2))).toEqual(["1@d", "1@b!"].sort());
+  });
+
   it("with a hard affinity go to that node whether it is busy or not, and fail when it is not there or leaves", () => {
     const node = ready(1);
     node.nodes(["b", { CPU: 1 }, { CPU: 0 }]);

@@ -29,6 +29,7 @@ export const isCluster = (state: SchedulerState): boolean => state.others.size >
 /** Takes the new views in. True when there is another set of nodes than before, or what they could ever serve has changed. */
 export function nodesChanged(state: SchedulerState, event: SchedulerEvent & { kind: "nodesChanged" }): boolean {
   let changed = false;
+  const joined: NodeCandidate[] = [];
   const alive = new Set<NodeId>();
   for (const node of event.nodes) {
     const draining = node.draining === true;
@@ -41,7 +42,9 @@ export function nodesChanged(state: SchedulerState, event: SchedulerEvent & { ki
     const known = state.others.get(node.nodeId);
     if (known?.version === node.version) continue;
     if (known !== undefined) state.sentTo.delete(known);
-    changed ||= known === undefined || known.draining !== draining || !sameTotals(known, node);
+    const isOther = known === undefined || known.draining !== draining || !sameTotals(known, node);
+    changed ||= isOther;
+    if (isOther) joined.push(node);
     const available = new Map(node.available);
     if (!available.has(zeroCpuSlot)) available.set(zeroCpuSlot, slotsOf(node) * unitsPerWhole);
     const { nodeId, labels, total, version } = node;
@@ -55,7 +58,21 @@ export function nodesChanged(state: SchedulerState, event: SchedulerEvent & { ki
     changed = true;
   }
   state.lookElsewhere = true;
+  if (joined.length > 0) letMove(state, joined);
   return changed;
+}
+
+/**
+ * What waits on another node, as no other could ever serve it, need not wait there any more when one of these could: that node declines what it cannot grant
+ * at once, and it is asked for here again.
+ */
+function letMove(state: SchedulerState, joined: readonly NodeCandidate[]): void {
+  for (const owner of state.owners.values())
+    for (const cls of owner.classes.values()) {
+      if (cls.waitsAt.size === 0 || eligibleNodes(cls.spec, cls.demand, joined).kind !== "nodes") continue;
+      for (const nodeId of cls.waitsAt) tellSpill(state, cls, nodeId, 0, false);
+      cls.waitsAt.clear();
+    }
 }
 
 const slotsOf = (node: NodeCandidate): number => slotsFor(Math.ceil((node.total.get("CPU") ?? 0) / unitsPerWhole));
@@ -94,6 +111,7 @@ export function sendElsewhere(
     const waiting = new Map<NodeId, number>();
     for (; left > 0; left--) add(waiting, plan.takeBest(nextRandom(state)));
     spillAll(state, cls, waiting, true);
+    for (const nodeId of waiting.keys()) if (cls.spec.strategy.kind !== "node") cls.waitsAt.add(nodeId);
   }
   spillAll(state, cls, counts, hard);
   return { kind: "here" };

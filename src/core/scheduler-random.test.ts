@@ -83,7 +83,8 @@ class RandomWorld {
     } else if (effect.kind === "spill") {
       expect(effect.ownerId.startsWith("far")).toBe(false);
       expect(effect.nodeId).not.toBe("n");
-      this.count(effect.ownerId, effect.classId, effect.count);
+      if (effect.count > 0) this.count(effect.ownerId, effect.classId, effect.count);
+      else expect(effect.hard).toBe(false);
     } else if (effect.kind === "decline") {
       expect(effect.ownerId.startsWith("far")).toBe(true);
       this.count(effect.ownerId, effect.classId, effect.count);

@@ -126,6 +126,8 @@ export interface ClassRecord {
   hard: boolean;
   /** Leases of a group's tasks by the node with the bundle: they go to the nodes in proportion to the room there. Null before the first. */
   placed: Map<NodeId, number> | null;
+  /** Nodes where it waits although it is bound to none: only they could ever serve it. Emptied when another that could joins. */
+  readonly waitsAt: Set<NodeId>;
   /** Resources taken, no worker yet. */
   readonly bookings: Booking[];
   readonly leases: Set<Lease>;

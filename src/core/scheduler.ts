@@ -200,6 +200,7 @@ function defineClass(state: SchedulerState, event: SchedulerEvent & { kind: "def
     granted: 0,
     hard: false,
     placed: null,
+    waitsAt: new Set(),
     bookings: [],
     leases: new Set(),
     shape: null,

@@ -117,6 +117,20 @@ describe("leases from other nodes", () => {
     expect(leaseOf(caller.state, 7 as LeaseId, null)?.recalled).toBe(false);
   });
 
+  it("need not wait at a node any more that the own daemon names with none", () => {
+    const caller = new Caller();
+    caller.enqueue(3);
+    caller.turn();
+    caller.spill(b, 3, true);
+    expect(caller.turn()).toEqual(["3/0@b!"]);
+    caller.spill(b, 0);
+    expect(caller.turn()).toEqual(["3/0@b"]);
+    caller.step({ kind: "decline", classId: 0, nodeId: b, count: 3 });
+    expect(caller.turn()).toEqual(["3/3"]);
+    caller.spill(c, 0);
+    expect(caller.turn()).toEqual([]);
+  });
+
   it("are lost with the node: what ran there uses a retry, and what was asked there is asked at home", () => {
     const caller = new Caller();
     caller.enqueue(4);

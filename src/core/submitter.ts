@@ -87,7 +87,7 @@ export type SubmitterEvent =
       /** The other node whose daemon granted it. */
       readonly from?: NodeId;
     }
-  /** `count` of the class's leases are to be asked for at that node. */
+  /** `count` of the class's leases are to be asked for at that node. None: what waits there hard need not, as another node could serve it too. */
   | {
       readonly kind: "spill";
       readonly classId: number;
@@ -305,7 +305,9 @@ function spill(state: SubmitterState, { classId, nodeId, count, hard }: Submitte
   cls.grantsSeen += count;
   cls.told = Math.max(0, cls.told - count);
   const known = cls.remotes.find((remote) => remote.nodeId === nodeId);
-  if (known !== undefined) {
+  if (count === 0) {
+    if (known !== undefined) known.hard = false;
+  } else if (known !== undefined) {
     known.share += count;
     known.hard ||= hard;
   } else {

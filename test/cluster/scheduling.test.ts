@@ -174,3 +174,25 @@ describe("A node of a cluster", () => {
     }
   });
 });
+
+test("A task that waits for the only node that could run it goes to another that could and joins", async () => {
+  const growing = new Cluster();
+  try {
+    await growing.addNode({ numCpus: 2 });
+    await growing.addNode({ numCpus: 1, resources: { rare: 1 } });
+    await shoal.init({ address: growing.address });
+    const signal = SignalActor.remote();
+    const rare = { numCpus: 0, resources: { rare: 1 } };
+    const first = parkUntil.options(rare).remote(signal);
+    await waiters(signal, 1);
+    const second = whereAmI.options(rare).remote();
+    expect((await shoal.wait([second], { timeoutMs: 500 }))[0]).toEqual([]);
+    const third = await growing.addNode({ numCpus: 1, resources: { rare: 1 } });
+    expect(await shoal.get(second, { timeoutMs: 20_000 })).toBe(third.nodeId);
+    await shoal.get(signal.send.remote());
+    await shoal.get(first);
+  } finally {
+    await shoal.shutdown();
+    await growing.close();
+  }
+});
