@@ -39,7 +39,8 @@ function checkProcess({ id, ownership, borrows, tasks }: Owner): void {
   );
   check(ownership.tasks.size === 0, () => `${id} keeps tasks ${[...ownership.tasks.keys()].join(" ")}`);
   check(owned.length === 0, () => `${id} keeps objects that nobody holds: ${owned.join(", ")}`);
-  check(ownership.borrowed.size === 0, () => `${id} keeps borrowed objects: ${[...ownership.borrowed.keys()].join(" ")}`);
+  const borrowed = [...ownership.borrowed.values()].map(({ foreign, index }) => `${foreign?.owner}:${index}`);
+  check(borrowed.length === 0, () => `${id} keeps borrowed objects: ${borrowed.join(" ")}`);
   check(tasks.submitter.leases.size === 0, () => `${id} keeps leases it does not use`);
   check(borrows.quiet, () => `${id} waits for an owner's answer`);
 }

@@ -12,6 +12,7 @@ import type { ObjectIndex, WorkerId } from "../base/ids.ts";
 import { isSameObject } from "../objects/segment-name.ts";
 import type { Location } from "../objects/types.ts";
 import type { WireValue } from "../wire/messages.ts";
+import { BorrowTable } from "./borrow-table.ts";
 import { newObjectRecord, type ObjectRecord } from "./object-record.ts";
 import type { OwnershipEffect, OwnershipEvent, ReturnValue } from "./ownership-events.ts";
 import { isRecord, type TaskRecord } from "./task-record.ts";
@@ -21,8 +22,8 @@ export interface OwnershipState {
   nextIndex: number;
   /** Objects this process owns, until their last count is gone. */
   readonly owned: Map<ObjectIndex, ObjectRecord>;
-  /** Objects of other owners, by `owner:index`, while this process holds a ref. */
-  readonly borrowed: Map<string, ObjectRecord>;
+  /** Objects of other owners while this process holds a ref. */
+  readonly borrowed: BorrowTable;
   /** Unfinished tasks. */
   readonly tasks: Map<ObjectIndex, TaskRecord>;
   effects: OwnershipEffect[];
@@ -32,7 +33,7 @@ export interface OwnershipState {
 export const outOfMemoryRetries = 5;
 
 export function createOwnership(self: WorkerId): OwnershipState {
-  return { self, nextIndex: 1, owned: new Map(), borrowed: new Map(), tasks: new Map(), effects: [] };
+  return { self, nextIndex: 1, owned: new Map(), borrowed: new BorrowTable(), tasks: new Map(), effects: [] };
 }
 
 /** Makes the record of a new object of our own, not yet counted by anybody. */
@@ -41,8 +42,6 @@ export function newOwned(state: OwnershipState): ObjectRecord {
   state.owned.set(record.index, record);
   return record;
 }
-
-export const borrowKey = (owner: WorkerId, index: ObjectIndex): string => `${owner}:${index}`;
 
 /** The record for a ref that arrived: ours, one we already borrow, or a new borrow (effect `borrow`). */
 export function resolveRef(state: OwnershipState, owner: WorkerId, index: ObjectIndex, address: string): ObjectRecord {
@@ -53,11 +52,10 @@ export function resolveRef(state: OwnershipState, owner: WorkerId, index: Object
     lost.state = "gone";
     return lost;
   }
-  const key = borrowKey(owner, index);
-  let record = state.borrowed.get(key);
+  let record = state.borrowed.get(owner, index);
   if (record === undefined) {
     record = newObjectRecord(index, { owner, address });
-    state.borrowed.set(key, record);
+    state.borrowed.set(owner, record);
     state.effects.push({ kind: "borrow", record });
   }
   return record;
@@ -149,7 +147,7 @@ function maybeFree(state: OwnershipState, record: ObjectRecord): void {
   if (record.localRefs > 0 || record.taskUses > 0 || record.borrowers !== null || record.state === "gone") return;
   if (record.foreign !== null) {
     if (record.lineageUses > 0) return;
-    state.borrowed.delete(borrowKey(record.foreign.owner, record.index));
+    state.borrowed.delete(record.foreign.owner, record.index);
     releaseData(state, record);
     record.state = "gone";
     state.effects.push({ kind: "unborrow", record });
