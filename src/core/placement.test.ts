@@ -66,6 +66,21 @@ describe("chooseNode()", () => {
     expect(choose({ resources: { CPU: 8 } }, [node("a", 4), node("b", 4)])).toBe("infeasible");
     expect(choose({ labelSelector: { zone: "x" } }, [node("a", 4, 4, { zone: "y" })])).toBe("infeasible");
   });
+
+  it("a request for labels no node has names the values that there are", () => {
+    const nodes = [..."gfedcba"].map((zone) => node(`n${zone}`, 4, 4, { zone }));
+    const spec: SchedulingSpec = {
+      resources: { CPU: 1 },
+      strategy: { kind: "default" },
+      labelSelector: { zone: "x", disk: "ssd" },
+      runtimeEnv: null,
+      label: "f",
+    };
+    expect(chooseNode(spec, toDemand(spec.resources), a, nodes)).toEqual({
+      kind: "infeasible",
+      text: `no node has labels that match {"zone":"x","disk":"ssd"} ('zone' is a, b, c, d, e and 2 more; no node has a label 'disk')`,
+    });
+  });
 });
 
 describe("matchesLabels()", () => {

@@ -31,6 +31,8 @@ export type Eligible =
 
 /** A node used less than this is "packed" before any other is used. */
 const packUntil = 0.5;
+/** Values of a label that a text names. */
+const labelValuesShown = 5;
 /** Share of the nodes among which the least used are chosen from. */
 const spreadOver = 0.2;
 
@@ -74,11 +76,21 @@ export function eligibleNodes(spec: SchedulingSpec, demand: ResourceDemand, node
     else if (!strategy.soft) return { kind: "unschedulable", text: absentText(strategy.nodeId, nodes) };
   }
   const labelled = candidates.filter((node) => matchesLabels(spec.labelSelector, node.labels));
-  if (labelled.length === 0)
-    return { kind: "infeasible", text: `no node has labels that match ${JSON.stringify(spec.labelSelector)}` };
+  if (labelled.length === 0) return { kind: "infeasible", text: noMatchText(spec.labelSelector, candidates) };
   const feasible = labelled.filter((node) => couldServe(node, demand));
   if (feasible.length === 0) return { kind: "infeasible", text: `no node has ${formatResources(spec.resources)}` };
   return { kind: "nodes", nodes: feasible };
+}
+
+/** With the values that there are, so that a misspelt one is seen. */
+function noMatchText(selector: Readonly<Record<string, string>>, nodes: readonly NodeCandidate[]): string {
+  const known = Object.keys(selector).map((key) => {
+    const values = [...new Set(nodes.flatMap(({ labels }) => (labels[key] === undefined ? [] : [labels[key]])))].sort();
+    const shown = values.slice(0, labelValuesShown).join(", ");
+    const more = values.length > labelValuesShown ? ` and ${values.length - labelValuesShown} more` : "";
+    return values.length === 0 ? `no node has a label '${key}'` : `'${key}' is ${shown}${more}`;
+  });
+  return `no node has labels that match ${JSON.stringify(selector)} (${known.join("; ")})`;
 }
 
 function absentText(nodeId: string, nodes: readonly NodeCandidate[]): string {
