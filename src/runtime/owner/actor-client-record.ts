@@ -9,8 +9,9 @@ import {
 } from "../../base/errors.ts";
 import type { ActorId, WorkerId } from "../../base/ids.ts";
 import { type ActorClientState, createActorClient } from "../../core/actor-client.ts";
+import { formatResources } from "../../core/resources.ts";
 import type { LocalDefinition, TaskRecord } from "../../core/task-record.ts";
-import type { ActorView } from "../../wire/messages.ts";
+import type { ActorView, Resources } from "../../wire/messages.ts";
 import type { ValueCodec } from "./value-codec.ts";
 
 export interface Client {
@@ -27,6 +28,8 @@ export interface Client {
   /** Calls that run again after a restart, collected to keep their order. */
   retrying: TaskRecord[];
   readonly definitions: Map<string, LocalDefinition>;
+  /** What its node must have; null when another process made the actor. */
+  asks: Resources | null;
 }
 
 export function newClient(actorId: ActorId, className: string): Client {
@@ -39,7 +42,18 @@ export function newClient(actorId: ActorId, className: string): Client {
     later: [],
     sentTo: null,
     definitions: new Map(),
+    asks: null,
   };
+}
+
+/** What its calls that are not sent wait for. */
+export function waitsFor({ state, className, remoteId, asks }: Client): string {
+  const actor = `actor ${className} (${remoteId})`;
+  const life = state.view?.state ?? "PENDING";
+  const asked = asks === null ? "" : ` on a node with ${formatResources(asks)}`;
+  if (life === "PENDING") return `waiting for ${actor} to be started${asked}`;
+  if (life === "RESTARTING") return `waiting for ${actor} to be restarted${asked}`;
+  return `waiting for ${actor} to take it`;
 }
 
 /** The actor may be alive, or be again; whether the call ran is not known unless it says so. */

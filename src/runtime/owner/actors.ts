@@ -21,7 +21,7 @@ import { isRecord, type LocalDefinition, type TaskRecord } from "../../core/task
 import { Kind } from "../../wire/index.ts";
 import type { ActorSpec, ActorView } from "../../wire/messages.ts";
 import type { ActorClassSpec } from "./actor-class.ts";
-import { type Client, deadView, deathError, newClient, unavailableError } from "./actor-client-record.ts";
+import { type Client, deadView, deathError, newClient, unavailableError, waitsFor } from "./actor-client-record.ts";
 import { ActorHandleInternals, type HandleSpec, type MethodKind } from "./actor-handle.ts";
 import { captureArgs, wireArgs } from "./arguments.ts";
 import { lastWordsMs } from "./departures.ts";
@@ -106,6 +106,7 @@ export class Actors {
     const ref = counter === null ? null : new ObjectRef(counter, runtime);
     const byName = actor.getIfExists && actor.name !== null ? { name: actor.name, namespace: actor.namespace } : null;
     const handle = new ActorHandleInternals(actorId, handleSpec, ref, runtime, byName).makeHandle();
+    client.asks = placement.resources;
     this.register(client, actor, start, args).catch((error) => this.refused(client, error));
     return handle;
   }
@@ -440,6 +441,12 @@ export class Actors {
   async kill(handle: ActorHandleInternals, noRestart: boolean): Promise<void> {
     const client = this.clientOf(handle);
     await this.runtime.daemon.request("killActor", { actorId: client.remoteId, noRestart });
+  }
+
+  /** What calls that are not sent wait for. */
+  describeQueue(actorId: ActorId): string {
+    const client = this.clients.get(actorId);
+    return client === undefined ? "waiting for its actor" : waitsFor(client);
   }
 
   sessionEnded(error: Error): void {

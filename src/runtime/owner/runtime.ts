@@ -11,6 +11,7 @@ import { heldObjects } from "../../core/held-objects.ts";
 import type { ObjectRecord } from "../../core/object-record.ts";
 import { createOwnership, type OwnershipState, resolveRef, step as stepOwnership } from "../../core/ownership.ts";
 import type { OwnershipEffect } from "../../core/ownership-events.ts";
+import { formatResources } from "../../core/resources.ts";
 import type { TaskRecord } from "../../core/task-record.ts";
 import { ObjectStore, segmentName } from "../../objects/index.ts";
 import type { Location } from "../../objects/types.ts";
@@ -226,18 +227,26 @@ export class Runtime {
     if (--this.waits === 0) this.daemon.keepAlive(false);
   }
 
+  /** What makes the object, and what that waits for. */
   describePending(record: ObjectRecord): string {
     const task = record.maker;
     if (task === null) return `object ${this.objectId(record)}`;
-    const where =
-      task.state === "pushed"
-        ? "running"
-        : task.state === "waiting"
-          ? "waiting for its arguments"
-          : task.state === "queued"
-            ? "waiting for a worker"
-            : task.state;
-    return `'${task.definition.wire.name}' (${where})`;
+    return `'${task.definition.wire.name}' (${this.describeTask(task)})`;
+  }
+
+  private describeTask(task: TaskRecord): string {
+    switch (task.state) {
+      case "pushed":
+        return "running";
+      case "waiting":
+        return "waiting for its arguments";
+      case "queued": {
+        if (task.actorId !== null) return this.actors.describeQueue(task.actorId);
+        return `waiting for a worker with ${formatResources(task.definition.wire.resources)}`;
+      }
+      default:
+        return task.state;
+    }
   }
 
   // -------------------------------------------------------------- effects
