@@ -30,15 +30,8 @@ export const streamKinds: readonly Kind[] = [
       for (; number < stopAt; number++) {
         const item = await round.within(`item ${number} of ${count}`, stream.next());
         round.check(`the stream has ended after ${number} of ${count} items`, item.done !== true);
-        // Large items are on the producer's node, and are not made again when it is lost; see docs/tasks.md.
-        const large = number % largeEvery === largeEvery - 1;
-        const allowed = large ? [shoal.ObjectReconstructionFailedError] : [];
-        const { value, error } = await round.outcome(
-          `item ${number}`,
-          item.value as shoal.ObjectRef<number | Float64Array>,
-          allowed,
-        );
-        if (error !== null) continue;
+        const ref = item.value as shoal.ObjectRef<number | Float64Array>;
+        const value = await round.value(`item ${number}`, ref);
         const seen = typeof value === "number" ? value : value.every((one) => one === value[0]) ? value[0] : Number.NaN;
         round.right(`item ${number}`, seen, first + number);
       }

@@ -15,6 +15,7 @@ import type { WireValue } from "../wire/messages.ts";
 import { BorrowTable } from "./borrow-table.ts";
 import { newObjectRecord, type ObjectRecord } from "./object-record.ts";
 import type { OwnershipEffect, OwnershipEvent, ReturnValue } from "./ownership-events.ts";
+import { beginRun, failLost, isPast, loseItem, pace, type StreamRecord } from "./stream-record.ts";
 import { isRecord, type TaskRecord } from "./task-record.ts";
 
 export interface OwnershipState {
@@ -169,9 +170,17 @@ function removeOwned(state: OwnershipState, record: ObjectRecord): void {
   record.state = "gone";
   state.owned.delete(record.index);
   if (record.actorId !== null) state.effects.push({ kind: "actorOutOfScope", actorId: record.actorId });
+  leaveMaker(state, record);
+}
+
+/** The record is not to be made again; the last one of a task that is through lets its lineage go. */
+function leaveMaker(state: OwnershipState, record: ObjectRecord): void {
   const maker = record.maker;
+  if (maker === null) return;
   record.maker = null;
-  if (maker !== null && maker.state === "finished" && maker.returns.every((other) => other.maker === null))
+  maker.stream?.stored.delete(record);
+  const isThrough = maker.state === "finished" || maker.state === "cancelled";
+  if (isThrough && maker.returns.every((other) => other.maker === null) && (maker.stream?.stored.size ?? 0) === 0)
     releaseLineage(state, maker);
 }
 
@@ -294,6 +303,11 @@ function becomeQueued(state: OwnershipState, task: TaskRecord): void {
 function replied(state: OwnershipState, task: TaskRecord, attempt: number, returns: readonly ReturnValue[]): void {
   if (task.state === "cancelled") return discardReturns(state, task, returns);
   if (task.attempt !== attempt || task.state !== "pushed") return discardReturns(state, task, returns);
+  if (task.stream?.again) {
+    discardReturns(state, task, returns);
+    return runAgain(state, task);
+  }
+  const failed = task.stream === null ? [] : failLost(task.stream, (error) => error(yieldedFewer(task)));
   let anyStored = false;
   task.runner = null;
   state.tasks.delete(task.index);
@@ -317,8 +331,12 @@ function replied(state: OwnershipState, task: TaskRecord, attempt: number, retur
   }
   finishTask(state, task, anyStored);
   for (const record of task.returns) settled(state, record);
+  for (const record of failed) settled(state, record);
   if (task.stream !== null) endStream(state, task);
 }
+
+const yieldedFewer = ({ stream }: TaskRecord): string =>
+  `the task that made it yielded ${(stream as StreamRecord).yielded} items when it ran again, and this one was not among them`;
 
 /** As becomeInline, for several returns at once: all are set before anybody is told of the first. */
 function becomeInlineLater(record: ObjectRecord, value: WireValue): void {
@@ -340,8 +358,11 @@ function discard(state: OwnershipState, value: ReturnValue): void {
 }
 
 /** Arguments of a finished task turn from uses into lineage (when an output can be lost) or are let go. */
-function finishTask(state: OwnershipState, task: TaskRecord, keepLineage: boolean): void {
-  for (const record of task.returns) if (!keepLineage) record.maker = null;
+function finishTask(state: OwnershipState, task: TaskRecord, anyStored: boolean): void {
+  const { stream } = task;
+  const keepLineage = anyStored || (stream !== null && stream.stored.size > 0);
+  // The completion object of a stream is never stored: its items keep the lineage, as long as they are there.
+  if (!keepLineage || stream !== null) for (const record of task.returns) record.maker = null;
   for (const arg of task.args) if (isRecord(arg)) finishUse(state, arg, keepLineage);
   if (task.holds !== null) for (const held of task.holds) finishUse(state, held, keepLineage);
 }
@@ -354,7 +375,7 @@ function finishUse(state: OwnershipState, record: ObjectRecord, keepLineage: boo
 function threw(state: OwnershipState, task: TaskRecord, attempt: number, error: Uint8Array, retry: boolean): void {
   if (task.state === "cancelled") return finishCancelled(state, task);
   if (task.attempt !== attempt || task.state !== "pushed") return;
-  if (retry && takeRetry(task)) return runAgain(state, task);
+  if (task.stream?.again || (retry && takeRetry(task))) return runAgain(state, task);
   failTask(state, task, error);
 }
 
@@ -368,6 +389,7 @@ function runAgain(state: OwnershipState, task: TaskRecord): void {
   task.attempt++;
   task.runner = null;
   task.waitingFor = 0;
+  if (task.stream !== null) beginRun(task.stream);
   let failed: ObjectRecord | null = null;
   for (const arg of task.args) if (isRecord(arg)) failed = dependOn(state, task, arg) ?? failed;
   if (failed !== null) failTask(state, task, failed.value as Uint8Array);
@@ -382,16 +404,18 @@ function runAgain(state: OwnershipState, task: TaskRecord): void {
 function crashed(state: OwnershipState, task: TaskRecord, cause: "crash" | "outOfMemory" | "bystander"): void {
   if (task.state === "cancelled") return finishCancelled(state, task);
   if (task.state !== "pushed") return;
-  if (cause === "bystander") return runAgain(state, task);
+  if (cause === "bystander" || task.stream?.again) return runAgain(state, task);
   if (cause === "outOfMemory" && task.retriesLeft !== 0 && task.oomRetriesLeft > 0) {
     task.oomRetriesLeft--;
     task.attempt++;
     task.runner = null;
     task.state = "delayed";
+    if (task.stream !== null) beginRun(task.stream);
     state.effects.push({ kind: "retryLater", task, delayMs: 100 * 2 ** (outOfMemoryRetries - task.oomRetriesLeft) });
     return;
   }
   if (cause === "crash" && takeRetry(task)) return runAgain(state, task);
+  if (task.stream !== null) for (const record of failLost(task.stream, (error) => error(noRetriesLeft))) settled(state, record);
   state.effects.push({ kind: "outOfRetries", task });
 }
 
@@ -410,6 +434,7 @@ function settleFailed(state: OwnershipState, task: TaskRecord, error: Uint8Array
     record.state = "failed";
     record.value = error;
   }
+  if (task.stream !== null) open.push(...failLost(task.stream, () => error));
   finishTask(
     state,
     task,
@@ -452,15 +477,36 @@ function streamItem(state: OwnershipState, task: TaskRecord, attempt: number, it
   const stream = task.stream;
   assert(stream !== null, () => `task ${task.index} is not a stream`);
   if (task.attempt !== attempt || task.state !== "pushed") return discard(state, value);
-  // The producer of a retry counts anew: without a word it would wait for somebody to take what was taken from its predecessor.
-  if (item === 0 && attempt > 0) state.effects.push({ kind: "consumed", task, items: stream.consumed, done: stream.abandoned });
-  if (item < stream.received || stream.abandoned) return discard(state, value);
-  stream.received = item + 1;
-  const record = newOwned(state);
-  record.localRefs = 1; // the stream's own hold, handed over by takeItem
-  stream.ready.push(record);
+  stream.yielded = item + 1;
+  const again = stream.lost.get(item);
+  if (again !== undefined) {
+    stream.lost.delete(item);
+    settleItem(state, task, item, again.record, value);
+  } else if (item < stream.received || stream.abandoned || stream.done) discard(state, value);
+  else {
+    stream.received = item + 1;
+    const record = newOwned(state);
+    record.localRefs = 1; // the stream's own hold, handed over by takeItem
+    stream.ready.push(record);
+    settleItem(state, task, item, record, value);
+    state.effects.push({ kind: "streamReady", task });
+  }
+  // The producer of a retry counts anew: without a word it would wait for somebody to take what was taken from its predecessor. And
+  // when it has made again what was lost, nobody may want the rest.
+  if (attempt > 0 && (item === 0 || again !== undefined)) tellPace(state, task);
+}
+
+/** An item in the object store can be lost, and is the task's to make again. */
+function settleItem(state: OwnershipState, task: TaskRecord, item: number, record: ObjectRecord, value: ReturnValue): void {
+  const stream = task.stream as StreamRecord;
+  record.maker = value.location === null ? null : task;
+  if (value.location === null) stream.stored.delete(record);
+  else stream.stored.set(record, item);
   settlePut(state, record, value.value, value.location, value.contains);
-  state.effects.push({ kind: "streamReady", task });
+}
+
+function tellPace(state: OwnershipState, task: TaskRecord): void {
+  if (task.state === "pushed") state.effects.push({ kind: "consumed", task, ...pace(task.stream as StreamRecord) });
 }
 
 /** The consumer takes the oldest item: its hold passes to the ObjectRef the caller makes. */
@@ -469,7 +515,7 @@ function takeItem(state: OwnershipState, task: TaskRecord): void {
   assert(stream !== null && stream.ready.length > 0, () => `task ${task.index} has no item to take`);
   stream.ready.shift();
   stream.consumed++;
-  if (task.state === "pushed") state.effects.push({ kind: "consumed", task, items: stream.consumed, done: false });
+  tellPace(state, task);
 }
 
 function abandonStream(state: OwnershipState, task: TaskRecord): void {
@@ -477,11 +523,11 @@ function abandonStream(state: OwnershipState, task: TaskRecord): void {
   if (stream === null || stream.abandoned) return;
   stream.abandoned = true;
   for (const record of stream.ready.splice(0)) dropLocal(state, record);
-  if (task.state === "pushed") state.effects.push({ kind: "consumed", task, items: stream.consumed, done: true });
+  tellPace(state, task);
 }
 
 function endStream(state: OwnershipState, task: TaskRecord): void {
-  const stream = task.stream as NonNullable<TaskRecord["stream"]>;
+  const stream = task.stream as StreamRecord;
   stream.done = true;
   state.effects.push({ kind: "streamReady", task });
 }
@@ -600,14 +646,28 @@ function nodeLost(
   for (const record of gone) dropLocal(state, record);
 }
 
+const noRetriesLeft = "the task that made it has no retries left";
+
 function remake(state: OwnershipState, record: ObjectRecord, error: (why: string) => Uint8Array): void {
   const task = record.maker;
   if (task === null) return becomeFailed(state, record, error("it was made by put, and only task results can be made again"));
+  if (task.cancelRequested) return becomeFailed(state, record, error("the task that made it was cancelled"));
+  const { stream } = task;
+  const runs = task.state !== "finished" && !(stream !== null && task.state === "pushed" && isPast(stream, record));
+  if (!runs && !stream?.again) {
+    if (task.actorId !== null && task.retriesLeft === 0)
+      return becomeFailed(state, record, error("it was returned by an actor whose maxTaskRetries is used up or 0"));
+    if (!takeRetry(task)) return becomeFailed(state, record, error(noRetriesLeft));
+  }
   record.state = "pending";
-  if (task.state !== "finished") return; // already on its way
-  if (task.actorId !== null && task.retriesLeft === 0)
-    return becomeFailed(state, record, error("it was returned by an actor whose maxTaskRetries is used up or 0"));
-  if (!takeRetry(task)) return becomeFailed(state, record, error("the task that made it has no retries left"));
+  if (stream !== null) loseItem(stream, record, error);
+  if (runs) return; // already on its way
+  if (stream !== null && task.state === "pushed") {
+    // The run may wait for a consumer who waits for this item: it is not to go on to its end.
+    stream.again = true;
+    return tellPace(state, task);
+  }
+  if (stream !== null) beginRun(stream);
   task.state = "waiting";
   task.attempt++;
   task.waitingFor = 0;

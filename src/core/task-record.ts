@@ -2,6 +2,7 @@
 import type { ActorId, ObjectIndex } from "../base/ids.ts";
 import type { TaskDefinition, WireValue } from "../wire/messages.ts";
 import type { ObjectRecord } from "./object-record.ts";
+import type { StreamRecord } from "./stream-record.ts";
 
 /**
  * waiting: for arguments · queued: ready, no worker yet · pushed: sent to a worker · delayed: waits before a retry ·
@@ -19,20 +20,6 @@ export interface LocalDefinition {
 }
 
 export type TaskArg = WireValue | ObjectRecord;
-
-/** Items of a streaming task, at the owner. */
-export interface StreamRecord {
-  /** Items received so far over all attempts; a retry's items below this are duplicates. */
-  received: number;
-  /** Items handed to the consumer. */
-  consumed: number;
-  /** Received, not yet handed out. */
-  readonly ready: ObjectRecord[];
-  /** No further item comes. */
-  done: boolean;
-  /** The consumer is gone: drop what comes. */
-  abandoned: boolean;
-}
 
 export interface TaskRecord {
   /** Index of the first return (of the completion object for streams and zero returns): the task's name. */

@@ -150,3 +150,42 @@ describe("a lost object that was put", () => {
     expect(await runs(tally, "plus one")).toBe(1);
   });
 });
+
+describe("lost items of a stream", () => {
+  const count = 6;
+  const produce = shoal.remote(async function* (tally: Tally, name: string) {
+    await shoal.get(tally.add.remote(name));
+    for (let i = 0; i < 6; i++) yield new Uint8Array(3_000_000).fill(i);
+  });
+
+  test("are made again by running the generator again, once for all", async () => {
+    const tally = newTally();
+    const refs: shoal.ObjectRef<Uint8Array>[] = [];
+    for await (const ref of produce.remote(tally, "stream")) refs.push(ref);
+    lose();
+    expect((await shoal.get(refs, { timeoutMs: 30_000 })).map((item) => item[bytes - 1])).toEqual([0, 1, 2, 3, 4, 5]);
+    expect(await runs(tally, "stream")).toBe(2);
+  });
+
+  test("are made again while the producer waits for its consumer", async () => {
+    const tally = newTally();
+    const stream = produce.options({ generatorBackpressure: 2 }).remote(tally, "paused");
+    const refs: shoal.ObjectRef<Uint8Array>[] = [(await stream.next()).value!, (await stream.next()).value!];
+    lose();
+    expect((await shoal.get(refs, { timeoutMs: 30_000 })).map((item) => item[0])).toEqual([0, 1]);
+    for await (const ref of stream) refs.push(ref);
+    expect(refs.length).toBe(count);
+    expect((await shoal.get(refs, { timeoutMs: 30_000 })).map((item) => item[0])).toEqual([0, 1, 2, 3, 4, 5]);
+  });
+
+  test("cannot be made again when the task has no retries", async () => {
+    const tally = newTally();
+    const stream = produce.options({ maxRetries: 0 }).remote(tally, "once");
+    const { value: ref } = await stream.next();
+    await shoal.get(stream.completed);
+    lose();
+    const error = await rejection(shoal.get(ref!, { timeoutMs: 30_000 }));
+    expect(error).toBeInstanceOf(shoal.ObjectReconstructionFailedError);
+    expect(error.message).toContain("the task that made it has no retries left");
+  });
+});

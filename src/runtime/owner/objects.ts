@@ -115,15 +115,19 @@ export class Objects {
   decodeAll(records: readonly ObjectRecord[], options: GetOptions | undefined, sinceMs: number): Promise<unknown[]> {
     const values: unknown[] = new Array(records.length);
     let waits: Promise<void>[] | null = null;
+    let anyLost = false;
     for (let i = 0; i < records.length; i++) {
+      if (anyLost && records[i].state !== "stored") continue;
       let value: unknown;
       try {
         value = this.decodeOne(records[i]);
       } catch (error) {
         if (!(error instanceof SegmentMissing)) return Promise.reject(error);
-        if (this.runtime.pulls.mustPull(records[i].location as Location)) return this.fetchAll(records, options, sinceMs);
-        this.reportLost(records[i]);
-        return this.getMany(records, options, sinceMs); // waits as for any value: with the timeout, and giving the CPU back
+        const away = this.runtime.pulls.mustPull(records[i].location as Location);
+        if (away && !anyLost) return this.fetchAll(records, options, sinceMs);
+        if (!away) this.reportLost(records[i]); // and the others that are gone, too: one run may make several again
+        anyLost = true;
+        continue;
       }
       if (value instanceof Promise) {
         waits ??= [];
@@ -134,7 +138,9 @@ export class Objects {
         );
       } else values[i] = value;
     }
-    return waits === null ? Promise.resolve(values) : Promise.all(waits).then(() => values);
+    if (waits === null && !anyLost) return Promise.resolve(values);
+    // What is lost is waited for as for any value: with the timeout, and giving the CPU back.
+    return Promise.all(waits ?? []).then(() => (anyLost ? this.getMany(records, options, sinceMs) : values));
   }
 
   /** Brings here what is on other nodes, then goes on. */

@@ -2,8 +2,9 @@
 import { assert } from "../../base/assert.ts";
 import type { WorkerId } from "../../base/ids.ts";
 import { step } from "../../core/ownership.ts";
+import type { StreamRecord } from "../../core/stream-record.ts";
 import type { LeaseRecord } from "../../core/submitter.ts";
-import type { StreamRecord, TaskRecord } from "../../core/task-record.ts";
+import type { TaskRecord } from "../../core/task-record.ts";
 import { Kind } from "../../wire/index.ts";
 import type { PeerMessage } from "../../wire/messages.ts";
 import type { Link } from "../transport/link.ts";

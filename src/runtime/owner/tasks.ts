@@ -11,6 +11,7 @@ import { type LeaseId, type NodeId, type NodeKey, nodeKeyOf, type ObjectIndex, t
 import type { ObjectRecord } from "../../core/object-record.ts";
 import { newOwned, outOfMemoryRetries, step as stepOwnership } from "../../core/ownership.ts";
 import type { ReturnValue } from "../../core/ownership-events.ts";
+import { newStream } from "../../core/stream-record.ts";
 import {
   addClass,
   type ClassRecord,
@@ -107,7 +108,7 @@ export class Tasks {
       retriesLeft: retries,
       oomRetriesLeft: outOfMemoryRetries,
       runner: null,
-      stream: numReturns === -1 ? { received: 0, consumed: 0, ready: [], done: false, abandoned: false } : null,
+      stream: numReturns === -1 ? newStream() : null,
       classId: definition.classId,
       cancelRequested: false,
     };

@@ -81,7 +81,7 @@ export class Executor implements WorkerSide, LaneHooks {
       case Kind.CancelTask:
         return this.cancel(from, message[1], message[2], message[3]);
       case Kind.StreamConsumed:
-        return this.consumed(from, message[1], message[3], message[4]);
+        return this.consumed(from, message[1], message[2], message[3], message[4]);
       case Kind.ReplyAck:
         return this.release(`${from}:${message[1]}:${message[2]}:${message[3]}`);
     }
@@ -460,9 +460,9 @@ export class Executor implements WorkerSide, LaneHooks {
     return this.actor.queued(from, index);
   }
 
-  private consumed(from: WorkerId, index: ObjectIndex, items: number, done: boolean): void {
+  private consumed(from: WorkerId, index: ObjectIndex, attempt: number, items: number, done: boolean): void {
     const run = this.runs.get(`${from}:${index}`);
-    if (run === undefined) return;
+    if (run === undefined || run.attempt !== attempt) return;
     run.consumed = done ? -1 : Math.max(run.consumed, items);
     run.onConsumed?.();
   }
