@@ -491,9 +491,9 @@ function streamItem(state: OwnershipState, task: TaskRecord, attempt: number, it
     settleItem(state, task, item, record, value);
     state.effects.push({ kind: "streamReady", task });
   }
-  // The producer of a retry counts anew: without a word it would wait for somebody to take what was taken from its predecessor. And
-  // when it has made again what was lost, nobody may want the rest.
-  if (attempt > 0 && (item === 0 || again !== undefined)) tellPace(state, task);
+  // The producer of a retry counts anew: without a word it would wait for somebody to take what was taken from its predecessor, or, with its consumer
+  // gone before it began, for anybody. And when it has made again what was lost, nobody may want the rest.
+  if ((item === 0 && (attempt > 0 || stream.abandoned)) || again !== undefined) tellPace(state, task);
 }
 
 /** An item in the object store can be lost, and is the task's to make again. */
@@ -661,12 +661,12 @@ function remake(state: OwnershipState, record: ObjectRecord, error: (why: string
   }
   record.state = "pending";
   if (stream !== null) loseItem(stream, record, error);
-  if (runs) return; // already on its way
   if (stream !== null && task.state === "pushed") {
-    // The run may wait for a consumer who waits for this item: it is not to go on to its end.
-    stream.again = true;
+    // The run may wait for a consumer who waits for this item: it is to come to it, or, past it, not to go on to its end.
+    if (!runs) stream.again = true;
     return tellPace(state, task);
   }
+  if (runs) return; // already on its way
   if (stream !== null) beginRun(stream);
   task.state = "waiting";
   task.attempt++;
