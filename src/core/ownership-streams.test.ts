@@ -177,6 +177,23 @@ describe("Items of a stream that are lost", () => {
     dropAll(task, items);
   });
 
+  it("open the window of a run that comes to them yet", () => {
+    const task = submitStream();
+    start(task);
+    yieldItem(task, 0, null);
+    for (const item of [1, 2]) yieldItem(task, item, nodeB);
+    step(state, { kind: "crashed", task, cause: "crash" });
+    start(task);
+    told();
+    yieldItem(task, 0, null);
+    expect(told()).toEqual([{ items: 0, done: false }]);
+    loseNode(nodeB);
+    expect(told().at(-1)).toEqual({ items: 3, done: false });
+    for (const item of [1, 2]) yieldItem(task, item, nodeC);
+    end(task);
+    dropAll(task, takeAll(task));
+  });
+
   it("fail when no retries are left, also while the stream goes on", () => {
     const task = submitStream(0);
     start(task);
