@@ -7,7 +7,17 @@
  * all of the new one is there, and a build that fails changes nothing.
  */
 import { spawnSync } from "node:child_process";
-import { chmodSync, existsSync, mkdtempSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
@@ -91,6 +101,20 @@ await build({
   // revive.ts passes on the import attributes of users' functions, which nobody can know here; such an import() is left as it is.
   logOverride: { "unsupported-dynamic-import": "silent" },
 });
+// The dashboard's page: what the browser loads.
+await build({
+  entryPoints: { page: "src/dashboard/page/page.ts" },
+  absWorkingDir: root,
+  outdir: join(fresh, "dashboard-page"),
+  bundle: true,
+  format: "esm",
+  platform: "browser",
+  target: "es2022",
+  minify: true,
+  logLevel: "warning",
+});
+for (const name of ["index.html", "page.css"])
+  copyFileSync(join(root, "src", "dashboard", "page", name), join(fresh, "dashboard-page", name));
 if (!process.argv.includes("--no-types")) {
   const types = spawnSync(
     process.execPath,

@@ -19,7 +19,7 @@ const layers: readonly (readonly string[])[] = [
   ["src/runtime"],
   ["src/api"],
   ["src/index.ts"],
-  ["src/util", "src/testing", "src/cli"],
+  ["src/util", "src/testing", "src/cli", "src/dashboard"],
 ];
 
 /** Types of the public API that the runtime takes as its input, and the location type that messages carry: types only, erased at build time. */

@@ -3,6 +3,7 @@ import { writeFile } from "node:fs/promises";
 import { currentTask } from "../runtime/owner/task-context.ts";
 import type { NodeView, TaskEvent } from "../wire/messages.ts";
 import { runtimeNow } from "./init.ts";
+import { traceEvent } from "./trace-event.ts";
 
 /** A node of the cluster. */
 export type NodeInfo = NodeView;
@@ -95,23 +96,4 @@ export async function timeline(file?: string): Promise<TraceEvent[]> {
   const trace = events.map(traceEvent);
   if (file !== undefined) await writeFile(file, JSON.stringify(trace));
   return trace;
-}
-
-/** @internal */
-export function traceEvent(event: TaskEvent): TraceEvent {
-  return {
-    name: event.name,
-    cat: event.kind,
-    ph: "X",
-    ts: event.startMs * 1000,
-    dur: Math.max(0, event.endMs - event.startMs) * 1000,
-    pid: `worker ${event.workerId}`,
-    tid: `pid ${event.pid}`,
-    args: {
-      taskId: event.taskId,
-      attempt: event.attempt,
-      state: event.state,
-      ...(event.error === undefined ? {} : { error: event.error }),
-    },
-  };
 }

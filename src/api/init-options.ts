@@ -19,6 +19,7 @@ export interface InitOptions {
   runtimeEnv?: RuntimeEnv;
   /** Print what workers print. Default true. */
   logToDriver?: boolean;
+  /** A page that shows what runs, at `dashboardUrl`. Default: none. Port: 8265 or the next free one, unless named. */
   dashboard?: boolean | { host?: string; port?: number };
   /** A second `init` returns the running session instead of rejecting. */
   ignoreReinitError?: boolean;
@@ -31,5 +32,6 @@ export interface ClusterContext extends AsyncDisposable {
   readonly namespace: string;
   /** Directory of the session's logs, sockets and spilled objects. */
   readonly sessionDir: string;
+  /** The dashboard's address with the key to it, when there is one and it is on this machine. */
   readonly dashboardUrl?: string;
 }

@@ -181,7 +181,8 @@ export const status = (flags: ClusterFlags): Promise<number> =>
   withCluster(flags, async (cluster) => {
     const view = await cluster.request("status", {});
     if (flags.json) {
-      sayJson({ address: cluster.welcome.address, clusterId: cluster.welcome.clusterId, ...view });
+      const { address, clusterId, dashboardUrl } = cluster.welcome;
+      sayJson({ address, clusterId, dashboardUrl, ...view });
       return 0;
     }
     const living = view.nodes.filter((node: NodeView) => node.alive);

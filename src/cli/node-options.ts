@@ -1,4 +1,5 @@
 /** The options of `start`, as Ray spells them, made into what a node is told. Reads no files and asks nobody. */
+import type { DashboardWish } from "../runtime/daemon/config.ts";
 import {
   type ClusterAddress,
   defaultHeadPort,
@@ -6,6 +7,7 @@ import {
   isLoopback,
   parseAddress,
 } from "../runtime/driver/cluster-address.ts";
+import { dashboardHost as defaultDashboardHost } from "../runtime/driver/local-daemon.ts";
 import { UsageError } from "./failure.ts";
 
 /** As the parser of the command line hands them over: texts, and flags that were given. */
@@ -23,6 +25,10 @@ export interface StartFlags {
   readonly tempDir?: string;
   readonly dashboardHost?: string;
   readonly dashboardPort?: string;
+  /** False by --no-dashboard. */
+  readonly dashboard?: boolean;
+  /** Ray's way to say it. */
+  readonly includeDashboard?: string;
   readonly block?: boolean;
   readonly tokenFile?: string;
   readonly tlsCert?: string;
@@ -45,6 +51,8 @@ export interface NodeOptions {
   readonly resources: Readonly<Record<string, number>>;
   readonly labels: Readonly<Record<string, string>>;
   readonly joinTimeoutMs: number;
+  /** Null: none. */
+  readonly dashboard: DashboardWish | null;
   /** Sentences for the user about what was made of the options. */
   readonly notes: readonly string[];
 }
@@ -70,7 +78,7 @@ export function readNodeOptions(flags: StartFlags): NodeOptions {
   return {
     head,
     host,
-    port: portOf(given.port, head === null ? defaultHeadPort : 0),
+    port: portOf("--port", given.port, head === null ? defaultHeadPort : 0),
     numCpus: amount("--num-cpus", given.numCpus),
     numGpus: amount("--num-gpus", given.numGpus),
     memory: amount("--memory", given.memory),
@@ -78,6 +86,7 @@ export function readNodeOptions(flags: StartFlags): NodeOptions {
     resources: readResources(given.resources),
     labels: readLabels(given.labels),
     joinTimeoutMs: (amount("--join-timeout", given.joinTimeout) ?? defaultJoinSeconds) * 1000,
+    dashboard: head === null ? readDashboard(given) : null,
     notes,
   };
 }
@@ -102,12 +111,23 @@ function amount(option: string, text: string | undefined): number | null {
   return value;
 }
 
-function portOf(text: string | undefined, otherwise: number): number {
+function portOf(option: string, text: string | undefined, otherwise: number): number {
   if (text === undefined) return otherwise;
   const port = Number(text);
   if (!Number.isInteger(port) || port < 0 || port > 65_535)
-    throw new UsageError(`Cannot use '${text}' as --port: expected a number from 0 (any free one) to 65535`);
+    throw new UsageError(`Cannot use '${text}' as ${option}: expected a number from 0 (any free one) to 65535`);
   return port;
+}
+
+/** On unless it is said otherwise. Whoever names a port or asks for it wants to know when it cannot be. */
+function readDashboard(given: StartFlags): DashboardWish | null {
+  const asked = given.includeDashboard?.trim().toLowerCase();
+  if (asked !== undefined && !["true", "false", "1", "0"].includes(asked))
+    throw new UsageError(`Cannot use '${given.includeDashboard}' as --include-dashboard: expected true or false`);
+  if (given.dashboard === false || asked === "false" || asked === "0") return null;
+  const { dashboardHost: host = defaultDashboardHost, dashboardPort } = given;
+  const port = dashboardPort === undefined ? null : portOf("--dashboard-port", dashboardPort, 0);
+  return { host, port, required: port !== null || given.dashboardHost !== undefined || asked !== undefined };
 }
 
 /** `{"accelerator": 2}`. */

@@ -72,8 +72,10 @@ function addNodeCommands(program: Command, run: Run): void {
     .option("--port <n>", "port to listen on; 0 is any free one; default 6379 for a head, any for others")
     .option("--node-ip-address <ip>", "address to listen on, at which other nodes reach this one")
     .option("--store <file>", "where the head keeps what a later head goes on with")
-    .option("--dashboard-host <host>", "where the dashboard listens")
-    .option("--dashboard-port <n>", "its port")
+    .option("--dashboard-host <host>", "where the head's dashboard listens; default 127.0.0.1")
+    .option("--dashboard-port <n>", "its port; 0 is any free one; default 8265 or the next free one")
+    .option("--no-dashboard", "no dashboard")
+    .addOption(new Option("--include-dashboard <boolean>", "whether there is one").hideHelp())
     .option("--block", "stay until the node ends, and pass SIGTERM, SIGINT and SIGUSR1 on to it")
     .action(async (flags) => run((await import("./start.ts")).start(flags)));
 

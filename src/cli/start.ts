@@ -31,6 +31,7 @@ export interface StartedNode {
   readonly port: number;
   /** The head's address. */
   readonly address: string;
+  readonly dashboardUrl: string | null;
 }
 
 /** Exit code of the command. */
@@ -83,6 +84,7 @@ export async function startNodeByFlags(flags: StartFlags): Promise<StartedNode> 
       labels: options.labels,
       objectStoreMemory: options.objectStoreMemory ?? defaultStoreBytes(),
       cluster,
+      dashboard: options.dashboard,
       ownErrors: flags.block === true,
       onSpawn: (child) => {
         spawned = child;
@@ -108,6 +110,7 @@ export async function startNodeByFlags(flags: StartFlags): Promise<StartedNode> 
     host,
     port,
     address: formatAddress(options.head ?? { host, port }),
+    dashboardUrl: report.dashboardUrl ?? null,
   };
 }
 
@@ -154,6 +157,7 @@ function describe(node: StartedNode, isHead: boolean): void {
     say("To use the cluster in a program:");
     say(`  await shoal.init({ address: "${node.address}" })    on this machine without an address`);
   } else say(`It is a member of the cluster at ${node.address}.`);
+  if (node.dashboardUrl !== null) say(`Dashboard:         ${node.dashboardUrl}`);
   say(`To see how it is:  ${name} status`);
   say(`To end this node:  ${name} stop`);
   say(`Its logs:          ${join(node.session.paths.sessionDir, "logs")}`);

@@ -1,7 +1,7 @@
 /** `memory`, `timeline`, `health-check`, `drain-node`, `kill-actor` and `get-auth-token`. */
 import { writeFileSync } from "node:fs";
 import { resolve } from "node:path";
-import { traceEvent } from "../api/context.ts";
+import { traceEvent } from "../api/trace-event.ts";
 import type { NodeMemoryView } from "../runtime/daemon/methods.ts";
 import { findToken, makeToken, tokenPath } from "../runtime/driver/token.ts";
 import type { ActorView, NodeView } from "../wire/messages.ts";

@@ -26,10 +26,21 @@ export interface DaemonConfig {
   readonly runtimeEnv?: RuntimeEnvSpec | null;
   /** Null for a local `init()`: Unix sockets only. */
   readonly cluster?: ClusterConfig | null;
+  /** Null: none. Only a head has one. */
+  readonly dashboard?: DashboardWish | null;
   /** Tests put a script of their own in the place of the worker. */
   readonly workerEntry?: string;
   /** Workers started before anybody asks; default one per CPU. */
   readonly prestart?: number;
+}
+
+/** Where the dashboard is to listen. */
+export interface DashboardWish {
+  readonly host: string;
+  /** Null: 8265 or the next free one. 0: any free one. */
+  readonly port: number | null;
+  /** Somebody has asked for it: without it the node does not start. */
+  readonly required: boolean;
 }
 
 /** How a node takes part in a cluster of several. */
@@ -70,6 +81,7 @@ export interface StartReport {
   readonly clusterId?: string;
   readonly host?: string;
   readonly port?: number;
+  readonly dashboardUrl?: string;
 }
 
 /** What `<session>/node.json` says of a node of `shoal start`, for those who look for it. */

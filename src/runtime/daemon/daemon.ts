@@ -54,6 +54,13 @@ import { WorkerPool } from "./worker-pool.ts";
 import type { WorkerProcess } from "./worker-process.ts";
 import { WorkingDirs } from "./working-dirs.ts";
 
+/** What the daemon knows of its dashboard. */
+export interface RunningDashboard {
+  /** With the key. */
+  readonly url: string;
+  close(): Promise<void>;
+}
+
 /** An actor that has a process on this node, and what it has said. */
 export interface LocalActor extends ActorHere {
   alive: boolean;
@@ -93,6 +100,8 @@ export class Daemon {
   readonly heldQuery: HeldQuery;
   readonly logFiles: LogFiles;
   private readonly draining = new Drain(this);
+  /** Set by `openDashboard`: the head's, when one is wanted. */
+  dashboard: RunningDashboard | null = null;
   /** Told the port on which other nodes reach this one. */
   listening: (port: number) => void = () => {};
   /** Set by `attachStore`: loading it takes longer than starting the first workers, and they do not need it yet. */
@@ -245,7 +254,7 @@ export class Daemon {
       for (const client of this.clients.values())
         if (client.role === "driver" && !client.remote) client.link.send([Kind.Exit, reason]);
     for (const client of this.clients.values()) client.link.flush();
-    await this.pool.close(500);
+    await Promise.all([this.pool.close(500), this.dashboard?.close()]);
     this.transfer?.close();
     await this.cluster?.close(reason);
     await this.controlStore?.close();

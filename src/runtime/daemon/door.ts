@@ -74,7 +74,7 @@ function welcome(daemon: Daemon, { jobId, namespace, link }: Client): void {
       address: daemon.address,
       pid: process.pid,
       namespace,
-      dashboardUrl: null,
+      dashboardUrl: daemon.dashboard?.url ?? null,
       cluster: daemon.cluster !== null,
       job: daemon.cluster === null ? undefined : daemon.jobs.get(jobId),
     },

@@ -8,6 +8,7 @@ import { fileURLToPath } from "node:url";
 import { useNativeStringsSoon } from "../../wire/native-strings.ts";
 import { type DaemonConfig, driverConnectMs, driverPollMs, type NodeFile, readDaemonConfig, type StartReport } from "./config.ts";
 import { Daemon } from "./daemon.ts";
+import { openDashboard } from "./dashboard.ts";
 
 /** Milliseconds within which a second signal to end is the first one, arriving by another way. */
 const sameRequestMs = 1_000;
@@ -60,6 +61,7 @@ async function main(): Promise<void> {
     const { openStore } = await import("./open-store.ts");
     daemon.attachStore(openStore(daemon));
     await listening;
+    await openDashboard(daemon);
     if (config.driverPid !== null) watchForDriver(daemon, config, config.driverPid);
     else writeNodeFile(daemon);
     report({ ok: true, ...whereabouts(daemon) });
@@ -79,8 +81,9 @@ function report(outcome: StartReport): void {
   }
 }
 
-function whereabouts({ nodeId, cluster }: Daemon): Pick<StartReport, "nodeId" | "clusterId" | "host" | "port"> {
-  return cluster === null ? { nodeId } : { nodeId, clusterId: cluster.id, ...cluster.announced };
+function whereabouts({ nodeId, cluster, dashboard }: Daemon): Omit<StartReport, "ok"> {
+  const seenAt = dashboard === null ? {} : { dashboardUrl: dashboard.url };
+  return cluster === null ? { nodeId, ...seenAt } : { nodeId, clusterId: cluster.id, ...cluster.announced, ...seenAt };
 }
 
 /** Tells `init()` and the command line that a node runs here, and which. */

@@ -9,7 +9,7 @@ import type { InitOptions } from "../../api/init-options.ts";
 import { ClusterConnectionError } from "../../base/errors.ts";
 import { type JobId, type NodeId, newJobId, newNodeId } from "../../base/ids.ts";
 import { defaultStoreBytes } from "../../objects/index.ts";
-import { type ClusterConfig, daemonConfigVariable, type StartReport } from "../daemon/config.ts";
+import { type ClusterConfig, type DashboardWish, daemonConfigVariable, type StartReport } from "../daemon/config.ts";
 import { fitsSocket, type SessionPaths, sessionsRoot, shmRoot, socketsDir } from "../owner/session-paths.ts";
 import { type ClusterAddress, formatAddress } from "./cluster-address.ts";
 import { usableCpus } from "./cpus.ts";
@@ -60,7 +60,10 @@ function cleanEnvironment(): NodeJS.ProcessEnv {
 
 /** Starts the daemon of a local `init()`. Takes the session's directories. */
 export async function startDaemon(session: LocalSession, options: InitOptions): Promise<ChildProcess> {
-  const { child } = await launchDaemon({ ...baseConfig(session), ...wishesOf(options), resources: resourcesOf(options) }, 0);
+  const { child } = await launchDaemon(
+    { ...baseConfig(session), ...wishesOf(options), resources: resourcesOf(options), dashboard: dashboardOf(options) },
+    0,
+  );
   return child;
 }
 
@@ -110,11 +113,22 @@ const wishesOf = (options: InitOptions) => ({
   runtimeEnv: options.runtimeEnv ?? null,
 });
 
+/** Off unless it is asked for: a program's own little cluster opens no port by itself. */
+function dashboardOf({ dashboard }: InitOptions): DashboardWish | null {
+  if (dashboard === undefined || dashboard === false) return null;
+  const { host = dashboardHost, port = null } = dashboard === true ? {} : dashboard;
+  return { host, port, required: true };
+}
+
+/** The dashboard's default: nobody on another machine reaches it. */
+export const dashboardHost = "127.0.0.1";
+
 export interface NodeWishes {
   readonly resources: Readonly<Record<string, number>>;
   readonly labels: Readonly<Record<string, string>>;
   readonly objectStoreMemory: number;
   readonly cluster: ClusterConfig;
+  readonly dashboard?: DashboardWish | null;
   /** Called at once, long before the node serves: whoever is asked to end meanwhile passes it on. */
   readonly onSpawn?: (child: ChildProcess) => void;
   /** What the node prints about its end goes where our own errors go: for those who stay until then. */

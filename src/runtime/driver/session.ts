@@ -121,6 +121,10 @@ function refuseNodeOptions(options: InitOptions): void {
         `Cannot use init option '${name}' in a cluster that runs already: give it to \`shoal start\`, or pass address: "local"`,
       );
   }
+  if (options.dashboard)
+    throw new TypeError(
+      "Cannot use init option 'dashboard' in a cluster that runs already: its head has one, or was started with --no-dashboard",
+    );
 }
 
 /** Ends this program's part in a session that goes on. */
