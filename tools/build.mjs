@@ -102,19 +102,21 @@ await build({
   logOverride: { "unsupported-dynamic-import": "silent" },
 });
 // The dashboard's page: what the browser loads.
-await build({
-  entryPoints: { page: "src/dashboard/page/page.ts" },
-  absWorkingDir: root,
-  outdir: join(fresh, "dashboard-page"),
-  bundle: true,
-  format: "esm",
-  platform: "browser",
-  target: "es2022",
-  minify: true,
-  logLevel: "warning",
-});
-for (const name of ["index.html", "page.css"])
-  copyFileSync(join(root, "src", "dashboard", "page", name), join(fresh, "dashboard-page", name));
+if (existsSync(join(root, "src", "dashboard", "page"))) {
+  await build({
+    entryPoints: { page: "src/dashboard/page/page.ts" },
+    absWorkingDir: root,
+    outdir: join(fresh, "dashboard-page"),
+    bundle: true,
+    format: "esm",
+    platform: "browser",
+    target: "es2022",
+    minify: true,
+    logLevel: "warning",
+  });
+  for (const name of ["index.html", "page.css"])
+    copyFileSync(join(root, "src", "dashboard", "page", name), join(fresh, "dashboard-page", name));
+}
 if (!process.argv.includes("--no-types")) {
   const types = spawnSync(
     process.execPath,
