@@ -33,7 +33,7 @@ describe("Simulation", () => {
 
   test.each(bugs)("finds the bug '%s' that is put in on purpose", (bug) => {
     const found = (): void => {
-      for (let seed = 1; seed <= 60; seed++) simulate({ seed, bug });
+      for (let seed = 1; seed <= 200; seed++) simulate({ seed, bug });
     };
     expect(found).toThrow(SimulationFailed);
   });
