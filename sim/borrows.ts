@@ -31,6 +31,7 @@ export class Borrows {
 
   add(record: ObjectRecord): void {
     const number = this.nextNumber++;
+    if (nodeKeyOf(record.foreign!.owner) !== nodeKeyOf(this.process.id)) this.process.shared.counts.borrowedOverNodes++;
     this.unanswered.set(number, { owner: record.foreign!.owner, record, whenDone: [] });
     this.send(record, [Kind.BorrowAdd, record.index, number]);
   }

@@ -9,6 +9,7 @@ import {
   type WorkerId,
 } from "../src/base/ids.ts";
 import { candidateOf, type NodeCandidate } from "../src/core/placement.ts";
+import { unitsPerWhole, zeroCpuSlot } from "../src/core/resources.ts";
 import {
   availableResources,
   bundlesHere,
@@ -21,6 +22,7 @@ import {
   validate,
 } from "../src/core/scheduler.ts";
 import type { NodeDescription, SchedulerEffect, SchedulerEvent } from "../src/core/scheduler-events.ts";
+import { slotsFor } from "../src/core/scheduler-state.ts";
 import { copyLocation, holderOf } from "../src/objects/segment-name.ts";
 import type { Location } from "../src/objects/types.ts";
 import { Kind } from "../src/wire/index.ts";
@@ -81,7 +83,6 @@ export class Daemon implements SimProcess {
   readonly leases = new Map<LeaseId, LeaseBook>();
   /** The cluster as this node knows it. */
   readonly table = new Map<NodeId, ClusterNode>();
-  private readonly descriptions = new Map<NodeId, NodeDescription>();
   readonly head: SimHead | null;
   readonly tie: HeadTie | null;
   /** Chance that a process start fails. */
@@ -206,7 +207,10 @@ export class Daemon implements SimProcess {
   /** Nobody will free what the process owned. */
   private ownerEnded(id: string): void {
     this.store.ownerGone(id);
-    for (const node of this.others()) this.sendNode(node, [NodeKind.OwnerGone, id as WorkerId]);
+    for (const key of this.shared.network.reached(this.nodeId)) {
+      const node = key as unknown as NodeId;
+      if (this.table.get(node)?.alive === true) this.sendNode(node, [NodeKind.OwnerGone, id as WorkerId]);
+    }
   }
 
   private forgetOwner(id: string): void {
@@ -509,17 +513,17 @@ export class Daemon implements SimProcess {
     for (const entry of entries) {
       const before = this.table.get(entry.nodeId);
       this.table.set(entry.nodeId, entry);
-      if (entry.alive) this.descriptions.set(entry.nodeId, describe(entry));
-      else {
-        this.descriptions.delete(entry.nodeId);
-        if (before?.alive !== false) died.push(entry.nodeId);
-      }
+      if (!entry.alive && before?.alive !== false) died.push(entry.nodeId);
     }
     for (const nodeId of died) {
       if (nodeId === this.nodeId) return this.end("the head has given this node up");
       this.nodeDied(nodeId);
     }
-    this.dispatch({ kind: "nodesChanged", nodes: [...this.descriptions.values()] });
+    this.dispatch({
+      kind: "nodesChanged",
+      nodes: entries.filter(({ alive }) => alive).map(describe),
+      gone: entries.filter(({ alive }) => !alive).map(({ nodeId }) => nodeId),
+    });
   }
 
   private nodeDied(nodeId: NodeId): void {
@@ -593,6 +597,7 @@ export class Daemon implements SimProcess {
         if (this.shared.bug !== "lose recalls") this.send(effect.ownerId, [Kind.Recall, effect.leaseId]);
         return;
       case "spill":
+        this.shared.counts.spilled += effect.count;
         return this.send(effect.ownerId, [
           Kind.Spill,
           effect.classId,
@@ -654,8 +659,9 @@ let versions = 0;
 function describe(entry: ClusterNode): NodeDescription {
   let description = described.get(entry);
   if (description === undefined) {
-    const candidate: NodeCandidate = candidateOf(entry);
-    description = { ...candidate, version: ++versions };
+    const { available, ...candidate }: NodeCandidate = candidateOf(entry);
+    const slots = slotsFor(Math.ceil(entry.resources.CPU ?? 0)) * unitsPerWhole;
+    description = { ...candidate, available: new Map(available).set(zeroCpuSlot, slots), version: ++versions };
     described.set(entry, description);
   }
   return description;

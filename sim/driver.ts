@@ -15,6 +15,8 @@ import { encodeOrder } from "./value.ts";
 const groupWaitMs = 60_000;
 /** With a group end the workers that are leased in it, idle ones too, and with them what they own. */
 const idleLeasesMs = 1_000;
+/** Of a group that is not bound to one node. */
+const bundlesMax = 6;
 /** What runs in a group is over by then, or a fault has taken its bundles. */
 const groupMsMax = 40_000;
 
@@ -85,7 +87,7 @@ export class Driver extends Owner {
   private *useGroup(random: Random): Generator<Step<ObjectRecord>, ObjectRecord[], Outcome<ObjectRecord>[]> {
     const groupId = this.shared.newId("group") as PlacementGroupId;
     const strategy = random.pick(["PACK", "SPREAD", "STRICT_SPREAD", "STRICT_PACK"] as const);
-    const most = strategy === "STRICT_PACK" ? Math.floor(this.shared.cpus) : this.shared.nodes.size;
+    const most = strategy === "STRICT_PACK" ? Math.floor(this.shared.cpus) : Math.min(this.shared.nodes.size, bundlesMax);
     const bundles: Resources[] = Array.from({ length: 1 + random.int(most) }, () => ({ CPU: 1 }));
     const spec: GroupSpec = { groupId, bundles, strategy, name: null, detached: false, jobId: this.jobId };
     let created = false;

@@ -90,15 +90,18 @@ export function checkViews(shared: Shared): void {
   for (const daemon of daemons) {
     const seen = [...daemon.others(), daemon.nodeId].sort().join(" ");
     check(seen === members, () => `node ${daemon.id} knows ${seen}, and there are ${members}`);
-    for (const other of daemons) if (other !== daemon) checkView(daemon, other);
+  }
+  for (const other of daemons) {
+    const free = Object.entries(other.free());
+    for (const daemon of daemons) if (other !== daemon) checkView(daemon, other, free);
   }
 }
 
-function checkView(daemon: Daemon, other: Daemon): void {
+function checkView(daemon: Daemon, other: Daemon, free: readonly (readonly [string, number])[]): void {
   const available = daemon.scheduler.others.get(other.nodeId as NodeId)?.available;
-  for (const [name, free] of Object.entries(other.free())) {
+  for (const [name, amount] of free) {
     const seen = fromUnits(name, available?.get(name) ?? 0);
-    check(seen === free, () => `node ${daemon.id} sees ${seen} ${name} free on ${other.id}, and there is ${free}`);
+    check(seen === amount, () => `node ${daemon.id} sees ${seen} ${name} free on ${other.id}, and there is ${amount}`);
   }
 }
 

@@ -482,6 +482,7 @@ export class SimHead {
       }
       case "created":
         this.created.add(effect.groupId);
+        this.daemon.shared.counts.groups++;
         this.settleGroup(effect.groupId, true);
         return this.tellPlacement({ kind: "look" });
       case "gone":

@@ -61,9 +61,9 @@ function scale(nodes: number, actors: number, seed: number): boolean {
   const startMs = performance.now();
   const report = simulateScale({ nodes, actors, seed, keepLog: values.log });
   for (const line of report.lines ?? []) console.log(line);
-  const { firstMs, againMs, lostNodes, restarts, fingerprint } = report;
+  const { firstMs, againMs, lostNodes, restarts, checked, counts, fingerprint } = report;
   console.log(
-    `${actors} actors on ${nodes} nodes: all answered after ${firstMs.toFixed(0)} virtual ms, again ${againMs.toFixed(0)} ms after ${lostNodes} nodes were lost (${restarts} restarts); ${((performance.now() - startMs) / 1000).toFixed(1)} s, fingerprint ${fingerprint}`,
+    `${actors} actors on ${nodes} nodes: all answered after ${firstMs.toFixed(0)} virtual ms, again ${againMs.toFixed(0)} ms after ${lostNodes} nodes were lost (${restarts} restarts); ${checked} results of tasks compared, ${counts.spilled} leases spilled, ${counts.groups} placement groups, ${counts.borrowedOverNodes} refs borrowed over nodes; ${((performance.now() - startMs) / 1000).toFixed(1)} s, fingerprint ${fingerprint}`,
   );
   return true;
 }

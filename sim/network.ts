@@ -3,7 +3,7 @@
  * overtake each other. When it breaks, or a process dies, an arbitrary tail of what was under way is lost and the other side is told. Between nodes
  * that are separated nothing arrives, no word of an end either, until they are joined again.
  */
-import { nodeKeyOf } from "../src/base/ids.ts";
+import { type NodeKey, nodeKeyOf } from "../src/base/ids.ts";
 import type { AnyMessage } from "../src/wire/messages.ts";
 import type { NodeMessage } from "../src/wire/node-messages.ts";
 import { messageText } from "./message-text.ts";
@@ -46,6 +46,9 @@ export class Network {
   private readonly world: World;
   private readonly processes = new Map<string, SimProcess>();
   private readonly connections = new Map<string, Connection>();
+  private readonly byNode = new Map<NodeKey, Set<string>>();
+  /** Nodes between whose processes there ever was a connection. */
+  private readonly reachedFrom = new Map<NodeKey, Set<NodeKey>>();
   private readonly byProcess = new Map<string, Set<Connection>>();
   /** When an end learns that its last connection to another closed, by "end other"; what it sends before is lost. */
   private readonly noticedAtMs = new Map<string, number>();
@@ -63,10 +66,22 @@ export class Network {
 
   add(process: SimProcess): void {
     this.processes.set(process.id, process);
+    setOf(this.byNode, nodeKeyOf(process.id)).add(process.id);
   }
 
   get(id: string): SimProcess | undefined {
     return this.processes.get(id);
+  }
+
+  /** Other nodes that processes of this one have had to do with: the runtime has a link to each. */
+  reached(node: string): ReadonlySet<NodeKey> {
+    return setOf(this.reachedFrom, nodeKeyOf(node));
+  }
+
+  private noteReached(from: NodeKey, to: NodeKey): void {
+    if (from === to) return;
+    setOf(this.reachedFrom, from).add(to);
+    setOf(this.reachedFrom, to).add(from);
   }
 
   connected(a: string, b: string): boolean {
@@ -136,18 +151,14 @@ export class Network {
     if (direction(from, to).lastArrivalMs === Number.POSITIVE_INFINITY) return null; // the other end still has a dead one
     const connection: Connection = { ends: [from, to], directions: [direction(from, to), direction(to, from)] };
     this.connections.set(key, connection);
+    this.noteReached(nodeKeyOf(from), nodeKeyOf(to));
     this.connectionsOf(from).add(connection);
     this.connectionsOf(to).add(connection);
     return connection;
   }
 
   private connectionsOf(id: string): Set<Connection> {
-    let connections = this.byProcess.get(id);
-    if (connections === undefined) {
-      connections = new Set();
-      this.byProcess.set(id, connections);
-    }
-    return connections;
+    return setOf(this.byProcess, id);
   }
 
   private arrive(direction: Direction): void {
@@ -189,10 +200,9 @@ export class Network {
 
   /** All connections between processes of the two nodes break: they are carried by one. */
   cutNodes(a: string, b: string): void {
-    for (const connection of [...this.connections.values()]) {
-      const [left, right] = connection.ends.map(nodeKeyOf);
-      if ((left === a && right === b) || (left === b && right === a)) this.close(connection);
-    }
+    for (const id of setOf(this.byNode, nodeKeyOf(b)))
+      for (const connection of [...(this.byProcess.get(id) ?? [])])
+        if (connection.ends.some((end) => nodeKeyOf(end) === a)) this.close(connection);
   }
 
   pairs(): (readonly [string, string])[] {
@@ -251,3 +261,12 @@ const isGivenUp = (process: SimProcess | undefined, other: string): boolean =>
   (process as { hasGivenUp?(node: string): boolean } | undefined)?.hasGivenUp?.(nodeKeyOf(other)) ?? false;
 
 const pairOf = (a: string, b: string): string => (a < b ? `${a} ${b}` : `${b} ${a}`);
+
+function setOf<K, V>(sets: Map<K, Set<V>>, key: K): Set<V> {
+  let set = sets.get(key);
+  if (set === undefined) {
+    set = new Set();
+    sets.set(key, set);
+  }
+  return set;
+}

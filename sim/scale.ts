@@ -1,16 +1,18 @@
 /**
  * A cluster of a thousand nodes in one process: many actors placed at once, called, some nodes lost, the actors there started again elsewhere and called again.
- * The machines are those of every run; of whole structures only now and then a step is checked.
+ * Meanwhile the programs of ordinary runs, on some of the nodes: tasks that spill to other nodes, placement groups, refs that are borrowed over nodes. The
+ * nodes' owners of those are not among those lost. The machines are those of every run; of whole structures only now and then a step is checked.
  */
 import type { JobId, NodeId } from "../src/base/ids.ts";
 import { NodeKind } from "../src/wire/node-messages.ts";
 import type { Handle } from "./actor-callers.ts";
 import { Daemon } from "./daemon.ts";
+import { Driver } from "./driver.ts";
 import { checkActorsOnce, checkAllEnded, checkViews } from "./final-checks.ts";
 import { Network } from "./network.ts";
 import { Owner, Scope } from "./owner.ts";
 import { nodeIdOf } from "./simulate.ts";
-import { check, type Shared } from "./simulation.ts";
+import { type Counts, check, noCounts, type Shared } from "./simulation.ts";
 import { World } from "./world.ts";
 
 export interface ScaleOptions {
@@ -28,6 +30,9 @@ export interface ScaleReport {
   readonly againMs: number;
   readonly lostNodes: number;
   readonly restarts: number;
+  /** Results that the programs compared. */
+  readonly checked: number;
+  readonly counts: Readonly<Counts>;
 }
 
 const joinMs = 2_000;
@@ -79,6 +84,7 @@ export function simulateScale({ seed, nodes: count, actors, keepLog = false }: S
     faulty: true,
     cpus: 16,
     large: true,
+    counts: noCounts(),
     newId: (prefix) => `${prefix}${++serial}`,
     onReserve: () => {},
     onOrder: () => {},
@@ -89,24 +95,29 @@ export function simulateScale({ seed, nodes: count, actors, keepLog = false }: S
   const callers = Array.from({ length: Math.max(1, Math.round(count / 50)) }, () => addCaller(shared));
   const share = Math.ceil(actors / callers.length);
   for (const [i, caller] of callers.entries()) caller.createActors(Math.min(share, actors - i * share));
+  const drivers = Array.from({ length: Math.max(4, Math.round(count / 20)) }, () => addDriver(shared));
   const firstMs = callAll(world, callers);
-  checkPlaced(shared, actors);
-  const lost = loseNodes(shared, callers);
+  checkPlaced(shared, callers, actors);
+  const lost = loseNodes(shared, [...callers, ...drivers]);
   const againMs = callAll(world, callers);
+  const through = run(world, () => drivers.every((driver) => driver.done), limitMs);
+  check(through, () => `the programs of ${drivers.filter(({ done }) => !done).map(({ id }) => id)} hang`);
   run(world, () => false, settleMs);
-  checkPlaced(shared, actors);
+  checkPlaced(shared, callers, actors);
   checkActorsOnce(shared);
   checkViews(shared);
   const head = (nodes.get(shared.headId) as Daemon).head as NonNullable<Daemon["head"]>;
   const restarts = [...head.registry.actors.values()].reduce((sum, actor) => sum + actor.incarnation, 0);
   for (const caller of callers) caller.dropAll();
   run(world, () => false, settleMs);
-  for (const caller of callers) shared.network.kill(caller.id);
+  for (const { id } of [...callers, ...drivers]) shared.network.kill(id);
   run(world, () => false, settleMs);
   checkAllEnded(shared);
-  return { fingerprint: world.fingerprint, lines: world.lines, firstMs, againMs, lostNodes: lost, restarts };
+  const checked = drivers.reduce((sum, driver) => sum + driver.checked, 0);
+  const { fingerprint, lines } = world;
+  return { fingerprint, lines, firstMs, againMs, lostNodes: lost, restarts, checked, counts: shared.counts };
 
-  function loseNodes({ network }: Shared, owners: readonly Caller[]): number {
+  function loseNodes({ network }: Shared, owners: readonly Owner[]): number {
     const homes = new Set(owners.map((owner) => owner.node));
     const candidates = [...nodes.values()].filter((daemon) => daemon.head === null && !homes.has(daemon));
     const wanted = Math.min(candidates.length, Math.max(1, Math.round(count * lostShare)));
@@ -124,7 +135,7 @@ function run(world: World, until: () => boolean, ms: number): boolean {
 }
 
 function addNode(shared: Shared, number: number): void {
-  const daemon = new Daemon(shared, nodeIdOf(number), { CPU: 16 });
+  const daemon = new Daemon(shared, nodeIdOf(number), { CPU: 16, disk: 2 });
   shared.nodes.set(daemon.nodeId, daemon);
   shared.network.add(daemon);
   if (number === 1) daemon.start();
@@ -132,14 +143,24 @@ function addNode(shared: Shared, number: number): void {
 }
 
 function addCaller(shared: Shared): Caller {
+  return addProgram(shared, (node, id, jobId) => new Caller(shared, node, id, jobId));
+}
+
+function addDriver(shared: Shared): Driver {
+  const driver = addProgram(shared, (node, id, jobId) => new Driver(shared, node, id, jobId));
+  driver.start(shared.world.random.int(1_000_000_000));
+  return driver;
+}
+
+function addProgram<P extends Owner>(shared: Shared, make: (node: Daemon, id: string, jobId: JobId) => P): P {
   const node = shared.world.random.pick([...shared.nodes.values()]);
   const id = shared.newId(`${node.nodeId}d`);
-  const caller = new Caller(shared, node, id, `job-${id}` as JobId);
-  shared.network.add(caller);
-  const info = { jobId: caller.jobId, namespace: "", runtimeEnv: null, driverCwd: "", driverNode: node.nodeId };
+  const program = make(node, id, `job-${id}` as JobId);
+  shared.network.add(program);
+  const info = { jobId: program.jobId, namespace: "", runtimeEnv: null, driverCwd: "", driverNode: node.nodeId };
   node.toHead([NodeKind.JobStarted, info, 0]);
-  node.addDriver(id, caller.jobId, 0);
-  return caller;
+  node.addDriver(id, program.jobId, 0);
+  return program;
 }
 
 /** Milliseconds until all have been answered. */
@@ -154,8 +175,12 @@ function callAll(world: World, callers: readonly Caller[]): number {
   return world.now - sinceMs;
 }
 
-function checkPlaced(shared: Shared, actors: number): void {
+/** The programs' own actors come and go. */
+function checkPlaced(shared: Shared, callers: readonly Caller[], actors: number): void {
+  const owners = new Set(callers.map((caller) => caller.workerId));
   const head = (shared.nodes.get(shared.headId) as Daemon).head as NonNullable<Daemon["head"]>;
-  const alive = [...head.registry.actors.values()].filter((actor) => actor.state === "ALIVE").length;
+  const alive = [...head.registry.actors.values()].filter(
+    ({ state, spec }) => state === "ALIVE" && owners.has(spec.ownerId),
+  ).length;
   check(alive === actors, () => `${alive} of ${actors} actors are alive`);
 }

@@ -14,7 +14,7 @@ import { Driver } from "./driver.ts";
 import { checkAllEnded, checkNothingHeld } from "./final-checks.ts";
 import { Network } from "./network.ts";
 import { OrderChecks } from "./order-checks.ts";
-import { type Bug, check, isDaemon, type Shared } from "./simulation.ts";
+import { type Bug, check, isDaemon, noCounts, type Shared } from "./simulation.ts";
 import { World } from "./world.ts";
 
 export interface RunOptions {
@@ -79,6 +79,7 @@ export class Run {
       faulty,
       cpus,
       large: false,
+      counts: noCounts(),
       newId,
       onReserve,
       onOrder,

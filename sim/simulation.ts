@@ -18,6 +18,15 @@ export type Bug =
   | "forget owners of dead nodes"
   | "repeat no orders";
 
+export interface Counts {
+  /** Leases that a scheduler sent its own node's owners to another node for. */
+  spilled: number;
+  /** Placement groups that were created, whole. */
+  groups: number;
+  /** Refs that a process of another node than their owner's borrowed. */
+  borrowedOverNodes: number;
+}
+
 export interface Shared {
   readonly world: World;
   readonly network: Network;
@@ -31,6 +40,8 @@ export interface Shared {
   readonly cpus: number;
   /** Thousands of nodes: whole structures are checked now and then, not after every step. */
   readonly large: boolean;
+  /** What has happened so far, on all nodes. */
+  readonly counts: Counts;
   newId(prefix: string): string;
   /** Nodes whose connection to the head's node has broken. */
   readonly broken: Set<NodeId>;
@@ -39,6 +50,8 @@ export interface Shared {
   /** The head asks the node to reserve bundles: a good moment for it to die. */
   onReserve(nodeId: NodeId): void;
 }
+
+export const noCounts = (): Counts => ({ spilled: 0, groups: 0, borrowedOverNodes: 0 });
 
 /** A property does not hold. */
 export class Violation extends Error {

@@ -66,6 +66,9 @@ describe("membership", () => {
     join(0, "aaaaaa0000000000", true);
     join(0, "bbbbbb0000000000");
     beat(1_000, "bbbbbb0000000000", 2);
+    // The look that its joining asked for finds that it has been heard of since, and asks for the next.
+    expect(nextWakeMs(state)).toBe(timeoutMs);
+    expect(kinds(at(timeoutMs, { kind: "tick" }))).toEqual([]);
     expect(nextWakeMs(state)).toBe(1_000 + timeoutMs);
     expect(kinds(at(1_000 + timeoutMs - 1, { kind: "tick" }))).toEqual([]);
     const effects = at(1_000 + timeoutMs, { kind: "tick" });

@@ -46,6 +46,8 @@ export interface MembershipState {
   /** Earliest time of the next announcement of changed views. */
   announceAtMs: number;
   announceWanted: boolean;
+  /** No member has been silent too long before. Earlier than the truth once members are heard of: then the look in between only renews it. */
+  silentAtMs: number;
   effects: MembershipEffect[];
 }
 
@@ -86,6 +88,7 @@ export function createMembership(options: { timeoutMs: number; announceMs: numbe
     dead: [],
     announceAtMs: 0,
     announceWanted: false,
+    silentAtMs: Number.POSITIVE_INFINITY,
     effects: [],
   };
 }
@@ -98,11 +101,9 @@ export function step(state: MembershipState, now: number, event: MembershipEvent
   return effects;
 }
 
-/** When `tick` is due; null: never. */
+/** When `tick` is due; null: never. Asked after every heartbeat, so it must not look at every member. */
 export function nextWakeMs(state: MembershipState): number | null {
-  let next = state.announceWanted ? state.announceAtMs : Number.POSITIVE_INFINITY;
-  for (const member of state.members.values())
-    if (member.state !== "DEAD" && !member.isHead) next = Math.min(next, member.heardAtMs + state.timeoutMs);
+  const next = Math.min(state.announceWanted ? state.announceAtMs : Number.POSITIVE_INFINITY, state.silentAtMs);
   return next === Number.POSITIVE_INFINITY ? null : next;
 }
 
@@ -136,6 +137,8 @@ export function candidates(state: MembershipState): NodeCandidate[] {
 /** Checks the whole structure; for tests and simulation. */
 export function validate(state: MembershipState): void {
   for (const [nodeId, member] of state.members) {
+    if (member.state !== "DEAD" && !member.isHead)
+      assert(state.silentAtMs <= member.heardAtMs + state.timeoutMs, () => `the silence of node ${nodeId} would be noticed late`);
     assert(member.info.nodeId === nodeId, () => `node ${nodeId} is filed under another id`);
     assert((member.state === "DEAD") === (member.deathReason !== null), () => `node ${nodeId} is ${member.state}`);
     const owner = state.keys.get(nodeKeyOf(nodeId));
@@ -184,6 +187,7 @@ function join(state: MembershipState, now: number, info: JoinInfo, isHead: boole
   const holder = state.keys.get(nodeKeyOf(nodeId));
   if (holder !== undefined) return refuse(state, nodeId, `its id begins as that of node ${holder}`);
   const member = newMember(now, info, isHead);
+  if (!isHead) state.silentAtMs = Math.min(state.silentAtMs, now + state.timeoutMs);
   state.members.set(nodeId, member);
   state.keys.set(nodeKeyOf(nodeId), nodeId);
   changed(state, member, true);
@@ -194,6 +198,7 @@ function restore(state: MembershipState, now: number, info: JoinInfo, gone: stri
   const { nodeId } = info;
   if (state.members.has(nodeId) || state.keys.has(nodeKeyOf(nodeId))) return;
   const member = newMember(now, info, false);
+  state.silentAtMs = Math.min(state.silentAtMs, now + state.timeoutMs);
   state.members.set(nodeId, member);
   state.keys.set(nodeKeyOf(nodeId), nodeId);
   changed(state, member, true);
@@ -236,11 +241,14 @@ function heartbeat(
 }
 
 function tick(state: MembershipState, now: number): void {
+  if (now < state.silentAtMs) return;
+  state.silentAtMs = Number.POSITIVE_INFINITY;
   for (const member of state.members.values()) {
     if (member.state === "DEAD" || member.isHead) continue;
     const silentMs = now - member.heardAtMs;
     if (silentMs >= state.timeoutMs)
       becomeDead(state, member, `nothing was heard from it for ${Math.round(silentMs / 100) / 10} s`);
+    else state.silentAtMs = Math.min(state.silentAtMs, member.heardAtMs + state.timeoutMs);
   }
 }
 

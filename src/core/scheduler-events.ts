@@ -85,8 +85,11 @@ export type SchedulerEvent =
       readonly nodes: readonly (NodeId | null)[];
       readonly bundles?: readonly Resources[];
     }
-  /** All nodes of the cluster that are alive. This one may be among them: of it only `draining` is news. */
-  | { readonly kind: "nodesChanged"; readonly nodes: readonly NodeDescription[] }
+  /**
+   * Nodes of the cluster that are new or of which something has changed, and those that are no more. This one may be among them: of it only
+   * `draining` is news.
+   */
+  | { readonly kind: "nodesChanged"; readonly nodes: readonly NodeDescription[]; readonly gone: readonly NodeId[] }
   /** Time has passed; see `nextWakeMs`. */
   | { readonly kind: "tick" };
 

@@ -88,12 +88,14 @@ export class Harness {
     return this.send({ kind: "demand", ownerId: owner as WorkerId, classId, wanted, grantsSeen: seen, hard });
   }
 
-  /** What the head says of the other nodes; `free` left out: all of it. A name with "!" in front is draining. */
+  /** What the head says of the other nodes: all there are; `free` left out: all of it. A name with "!" in front is draining. */
   nodes(
     ...nodes: readonly [name: string, total: Resources, free?: Resources, labels?: Record<string, string>][]
   ): SchedulerEffect[] {
+    const named = new Set(nodes.map(([name]) => name.replace("!", "")));
     return this.send({
       kind: "nodesChanged",
+      gone: [...this.state.others.keys()].filter((nodeId) => !named.has(nodeId)),
       nodes: nodes.map(([name, resources, available = resources, labels = {}]) => ({
         ...candidateOf({
           nodeId: name.replace("!", "") as NodeId,

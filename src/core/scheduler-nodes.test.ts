@@ -43,10 +43,10 @@ describe("leases in a cluster", () => {
     const node = ready(1);
     const view = { nodeId: "b" as NodeId, labels: {}, total: new Map([["CPU", 20_000]]), version: 7, draining: false };
     const nodes = [{ ...view, available: new Map([["CPU", 10_000]]) }];
-    node.send({ kind: "nodesChanged", nodes });
+    node.send({ kind: "nodesChanged", nodes, gone: [] });
     node.run("driver", 1, oneCpu, 3);
     expect(node.spills()).toEqual(["1@b"]);
-    node.send({ kind: "nodesChanged", nodes });
+    node.send({ kind: "nodesChanged", nodes, gone: [] });
     expect(node.spills()).toEqual(["1@b"]);
   });
 

@@ -26,11 +26,13 @@ import {
 /** There may be another node to go to: other than this one, or instead of it. */
 export const isCluster = (state: SchedulerState): boolean => state.others.size > 0 || state.draining;
 
-/** Takes the new views in. True when there is another set of nodes than before, or what they could ever serve has changed. */
+/**
+ * Takes the new views in; those of other nodes stay as they are, so that news of one node costs as little in a large cluster. True when there is another
+ * set of nodes than before, or what they could ever serve has changed.
+ */
 export function nodesChanged(state: SchedulerState, event: SchedulerEvent & { kind: "nodesChanged" }): boolean {
   let changed = false;
   const joined: NodeCandidate[] = [];
-  const alive = new Set<NodeId>();
   for (const node of event.nodes) {
     const draining = node.draining === true;
     if (node.nodeId === state.config.nodeId) {
@@ -38,21 +40,19 @@ export function nodesChanged(state: SchedulerState, event: SchedulerEvent & { ki
       state.draining = draining;
       continue;
     }
-    alive.add(node.nodeId);
     const known = state.others.get(node.nodeId);
     if (known?.version === node.version) continue;
     if (known !== undefined) state.sentTo.delete(known);
     const isOther = known === undefined || known.draining !== draining || !sameTotals(known, node);
     changed ||= isOther;
     if (isOther) joined.push(node);
-    const available = new Map(node.available);
-    if (!available.has(zeroCpuSlot)) available.set(zeroCpuSlot, slotsOf(node) * unitsPerWhole);
     const { nodeId, labels, total, version } = node;
-    const said = new Map(available);
-    state.others.set(nodeId, { nodeId, labels, total, available, said, forgetAtMs: never, version, draining });
+    const said = withSlots(node);
+    state.others.set(nodeId, { nodeId, labels, total, available: said, said, forgetAtMs: never, version, draining });
   }
-  for (const [nodeId, other] of state.others) {
-    if (alive.has(nodeId)) continue;
+  for (const nodeId of event.gone) {
+    const other = state.others.get(nodeId);
+    if (other === undefined) continue;
     state.sentTo.delete(other);
     state.others.delete(nodeId);
     changed = true;
@@ -75,9 +75,15 @@ function letMove(state: SchedulerState, joined: readonly NodeCandidate[]): void 
     }
 }
 
+function withSlots(node: NodeCandidate): ReadonlyMap<string, number> {
+  if (node.available.has(zeroCpuSlot)) return node.available;
+  return new Map(node.available).set(zeroCpuSlot, slotsOf(node) * unitsPerWhole);
+}
+
 const slotsOf = (node: NodeCandidate): number => slotsFor(Math.ceil((node.total.get("CPU") ?? 0) / unitsPerWhole));
 
 function sameTotals(known: OtherNode, node: NodeCandidate): boolean {
+  if (known.total === node.total && known.labels === node.labels) return true;
   if (known.total.size !== node.total.size || JSON.stringify(known.labels) !== JSON.stringify(node.labels)) return false;
   for (const [name, units] of node.total) if (known.total.get(name) !== units) return false;
   return true;
@@ -138,10 +144,12 @@ function spill(state: SchedulerState, cls: ClassRecord, nodeId: NodeId, count: n
 function takeOff(state: SchedulerState, cls: ClassRecord, nodeId: NodeId, count: number): void {
   cls.granted += count;
   const { names, units } = cls.demand;
-  const available = state.others.get(nodeId)?.available;
-  if (available === undefined || cls.spec.strategy.kind === "group") return; // bundles were taken off when they were reserved
+  const other = state.others.get(nodeId);
+  if (other === undefined || cls.spec.strategy.kind === "group") return; // bundles were taken off when they were reserved
+  const available = new Map(other.available);
   for (let i = 0; i < names.length; i++) available.set(names[i], (available.get(names[i]) ?? 0) - count * units[i]);
-  state.sentTo.add(state.others.get(nodeId) as OtherNode);
+  other.available = available;
+  state.sentTo.add(other);
 }
 
 /** Milliseconds after which a node without news is taken to have what it last said: it may have declined what was sent, and so has nothing new to say. */
@@ -154,7 +162,7 @@ export function forgetSent(state: SchedulerState, now: number): void {
     if (now < other.forgetAtMs) continue;
     state.sentTo.delete(other);
     other.forgetAtMs = never;
-    other.available = new Map(other.said);
+    other.available = other.said;
     if (state.others.get(other.nodeId) === other) state.lookElsewhere = true;
   }
 }

@@ -229,6 +229,7 @@ class RandomWorld {
     const names = this.alone ? [] : ["n", "m", "o", "p"].filter(() => this.random(4) > 0);
     this.send({
       kind: "nodesChanged",
+      gone: [...this.state.others.keys()].filter((nodeId) => !names.includes(nodeId)),
       nodes: names.map((name) => {
         const resources = { CPU: 1 + this.random(4), GPU: this.random(2), slots: 1 };
         const available = { CPU: this.random(resources.CPU + 1), GPU: this.random(resources.GPU + 1), slots: this.random(2) };

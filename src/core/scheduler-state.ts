@@ -279,8 +279,8 @@ export interface OtherNode {
   readonly labels: Readonly<Record<string, string>>;
   readonly total: ReadonlyMap<string, number>;
   /** As last heard of, less what was sent there since. */
-  available: Map<string, number>;
-  /** As last heard of. */
+  available: ReadonlyMap<string, number>;
+  /** As last heard of. Borrowed: the description's own map where it can be. */
   readonly said: ReadonlyMap<string, number>;
   /** When what was sent is forgotten: a node that declined it all has no news to tell. `never` when nothing was. */
   forgetAtMs: number;

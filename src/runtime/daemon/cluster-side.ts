@@ -34,11 +34,14 @@ const probeMs = 1_000;
 /** Milliseconds for which changes of what is free are collected. */
 const newsMs = 20;
 
+/** `version` grows with every entry that is heard of. */
+type KnownNode = ClusterNode & { readonly version: number };
+
 export class ClusterSide {
   readonly links: NodeLinks;
   readonly config: ClusterConfig;
   /** All nodes ever heard of, the dead ones included. */
-  readonly nodes = new Map<NodeId, ClusterNode & { readonly version: number }>();
+  readonly nodes = new Map<NodeId, KnownNode>();
   private version = 0;
   private readonly daemon: Daemon;
   private readonly keys = new Map<NodeKey, NodeId>();
@@ -236,7 +239,9 @@ export class ClusterSide {
       this.daemon.nodeDied(nodeId, reason);
       setImmediate(() => this.links.drop(nodeId, reason));
     }
-    this.daemon.nodesChanged([...this.nodes.values()].filter((node) => node.alive));
+    // What was said of a node last is what counts, should it be said twice.
+    const changed = new Set(entries.map(({ nodeId }) => nodeId));
+    this.daemon.nodesChanged([...changed].map((nodeId) => this.nodes.get(nodeId) as KnownNode));
   }
 
   // -------------------------------------------------------------- messages

@@ -422,12 +422,13 @@ export class Daemon {
     return nodes.filter(({ alive, driverOnly, nodeId }) => alive && !driverOnly && nodeId !== this.nodeId).length;
   }
 
-  /** All living nodes, this one among them. */
+  /** Of these nodes there is news; this one may be among them. */
   nodesChanged(nodes: readonly (ClusterNode & { readonly version: number })[]): void {
-    const members = nodes.filter((node) => !node.driverOnly || node.nodeId === this.nodeId);
+    const members = nodes.filter((node) => node.alive && (!node.driverOnly || node.nodeId === this.nodeId));
     this.scheduling.dispatch({
       kind: "nodesChanged",
       nodes: members.map((node) => ({ ...candidateOf(node), version: node.version })),
+      gone: nodes.filter((node) => !node.alive).map((node) => node.nodeId),
     });
   }
 
