@@ -1,4 +1,7 @@
-/** The objects of other owners that a process holds refs to. By owner, then index: a key made of both would be built and hashed for each ref of a list that arrives. */
+/**
+ * The objects of other owners that a process holds refs to. By owner, then index: a key made of both would be built and hashed for each ref of a list that
+ * arrives.
+ */
 import type { ObjectIndex, WorkerId } from "../base/ids.ts";
 import type { ObjectRecord } from "./object-record.ts";
 
@@ -22,6 +25,10 @@ export class BorrowTable {
   delete(owner: WorkerId, index: ObjectIndex): void {
     const records = this.#owners.get(owner);
     if (records?.delete(index) && records.size === 0) this.#owners.delete(owner);
+  }
+
+  get isEmpty(): boolean {
+    return this.#owners.size === 0;
   }
 
   /** All of them, owner by owner. Records may be removed meanwhile. */

@@ -17,6 +17,7 @@ import type { ActorInfo, Runtime, WorkerSide } from "../owner/runtime.ts";
 import { runInTask, runSynchronously } from "../owner/task-context.ts";
 import type { Link } from "../transport/link.ts";
 import { ActorHost } from "./actor-host.ts";
+import { IdleCollector } from "./idle-collector.ts";
 import { Lane, type LaneHooks } from "./lane.ts";
 import { type LoadedDefinition, newLoadedDefinition, setFunction } from "./loaded-definition.ts";
 import { RunEvents } from "./run-events.ts";
@@ -48,6 +49,7 @@ export class Executor implements WorkerSide, LaneHooks {
   private readonly runs = new Map<string, TaskRun>();
   /** Refs in replies, held until the caller has registered with their owners. */
   private readonly held = new Map<string, readonly ObjectRecord[]>();
+  private readonly idle: IdleCollector;
   private retiring = false;
   private unflushed = 0;
   /** How the process ends itself; replaced in tests. */
@@ -57,6 +59,11 @@ export class Executor implements WorkerSide, LaneHooks {
     this.runtime = runtime;
     this.events = new RunEvents(runtime);
     this.actor = new ActorHost(this);
+    const { ownership } = runtime;
+    this.idle = new IdleCollector(
+      () => this.runs.size > 0,
+      () => ownership.owned.size > 0 || !ownership.borrowed.isEmpty,
+    );
     runtime.workerSide = this;
   }
 
@@ -411,6 +418,7 @@ export class Executor implements WorkerSide, LaneHooks {
   }
 
   private afterRun(run: TaskRun): void {
+    this.idle.ran();
     const { maxCalls } = run.loaded.wire;
     if (maxCalls === 0 || ++run.loaded.calls < maxCalls || this.retiring) return;
     this.retiring = true;
