@@ -201,10 +201,11 @@ function releaseParked(client: ActorClientState): void {
   for (const task of parked) client.effects.push({ kind: "interrupted", task });
 }
 
-/** Puts calls that run again in front of the queue, in their order. */
+/** Puts calls that run again in front of the queue, in their order. One that never left it, as an argument was lost while it waited, keeps its place. */
 export function requeueFront(client: ActorClientState, tasks: readonly TaskRecord[]): void {
+  const waiting = new Set(client.queue);
   for (let i = tasks.length - 1; i >= 0; i--) {
     assert(tasks[i].actorId === client.actorId, "a call belongs to one actor");
-    client.queue.unshift(tasks[i]);
+    if (!waiting.has(tasks[i])) client.queue.unshift(tasks[i]);
   }
 }

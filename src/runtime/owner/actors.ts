@@ -25,6 +25,7 @@ import { type Client, deadView, deathError, newClient, unavailableError, waitsFo
 import { ActorHandleInternals, type HandleSpec, type MethodKind } from "./actor-handle.ts";
 import { captureArgs, wireArgs } from "./arguments.ts";
 import { lastWordsMs } from "./departures.ts";
+import { carryOutAll } from "./effects.ts";
 import { ObjectRef } from "./object-ref.ts";
 import { resourcesOf, schedulingSpec } from "./options.ts";
 import { retryNames } from "./remote-function.ts";
@@ -284,9 +285,7 @@ export class Actors {
 
   drainClients(): void {
     for (const client of this.active) {
-      const effects = client.state.effects;
-      for (let i = 0; i < effects.length; i++) this.carryOut(client, effects[i]);
-      effects.length = 0;
+      carryOutAll(client.state.effects, (effect) => this.carryOut(client, effect));
       if (client.retrying.length > 0) this.retry(client);
       if (client.state.effects.length === 0) this.active.delete(client);
     }

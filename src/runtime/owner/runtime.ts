@@ -24,6 +24,7 @@ import { Borrows } from "./borrows.ts";
 import { collectGarbage } from "./collect-garbage.ts";
 import { DaemonLink } from "./daemon-link.ts";
 import { Departures } from "./departures.ts";
+import { carryOutAll } from "./effects.ts";
 import { encodeError } from "./encode-error.ts";
 import { FunctionTable } from "./function-table.ts";
 import { ObjectRef } from "./object-ref.ts";
@@ -258,10 +259,7 @@ export class Runtime {
     try {
       for (;;) {
         const effects = this.ownership.effects;
-        if (effects.length > 0) {
-          for (let i = 0; i < effects.length; i++) this.carryOut(effects[i]);
-          effects.length = 0;
-        }
+        if (effects.length > 0) carryOutAll(effects, (effect) => this.carryOut(effect));
         this.tasks.drainSubmitter();
         this.actors.drainClients();
         if (this.ownership.effects.length === 0 && this.tasks.quiet && this.actors.quiet) break;

@@ -36,6 +36,7 @@ import type {
 } from "../../wire/messages.ts";
 import type { Link } from "../transport/link.ts";
 import { argumentsNode, captureArgs, wireArgs } from "./arguments.ts";
+import { carryOutAll } from "./effects.ts";
 import { ObjectRef } from "./object-ref.ts";
 import { ObjectRefGenerator } from "./object-ref-generator.ts";
 import { mergeRuntimeEnv, resourcesOf, schedulingSpec } from "./options.ts";
@@ -218,9 +219,8 @@ export class Tasks {
   }
 
   drainSubmitter(): void {
-    const effects = this.submitter.effects;
-    for (let i = 0; i < effects.length; i++) this.carryOut(effects[i]);
-    effects.length = 0;
+    const { effects } = this.submitter;
+    if (effects.length > 0) carryOutAll(effects, (effect) => this.carryOut(effect));
   }
 
   private carryOut(effect: SubmitterEffect): void {
@@ -456,12 +456,13 @@ export class Tasks {
     const [, index, attempt, durationMs, returns, refs] = message;
     const task = this.runtime.ownership.tasks.get(index);
     if (task === undefined) return;
-    const runner = task.runner;
+    const { runner } = task;
+    const isLate = task.attempt !== attempt; // its run was given up: what runs now is another
     const values: ReturnValue[] = new Array(returns.length);
     for (let i = 0; i < returns.length; i++) values[i] = this.received(from, returns[i], refs === null ? null : refs[i]);
     if (refs !== null) this.acknowledge(from, link, index, attempt, -1);
     stepOwnership(this.runtime.ownership, { kind: "replied", task, attempt, returns: values });
-    this.released(task, runner, durationMs);
+    if (!isLate) this.released(task, runner, durationMs);
   }
 
   /** A value as it arrived from a process, with the records of the refs in it. */
@@ -488,7 +489,8 @@ export class Tasks {
     const [, index, attempt, durationMs, error, reason, retry] = message;
     const task = this.runtime.ownership.tasks.get(index);
     if (task === undefined) return;
-    const runner = task.runner;
+    const { runner } = task;
+    const isLate = task.attempt !== attempt;
     stepOwnership(this.runtime.ownership, {
       kind: "threw",
       task,
@@ -496,7 +498,7 @@ export class Tasks {
       error: new Uint8Array(error),
       retry: retry && reason === "threw",
     });
-    this.released(task, runner, reason === "threw" ? durationMs : null);
+    if (!isLate) this.released(task, runner, reason === "threw" ? durationMs : null);
     void from;
   }
 

@@ -1,0 +1,22 @@
+import { expect, test } from "vitest";
+import type { ActorId, WorkerId } from "../base/ids.ts";
+import type { ActorView } from "../wire/messages.ts";
+import { createActorClient, requeueFront, step } from "./actor-client.ts";
+import type { TaskRecord } from "./task-record.ts";
+
+const actorId = "actor" as ActorId;
+const call = (index: number, state: string, attempt = 0): TaskRecord =>
+  ({ actorId, index, state, attempt, retriesLeft: -1 }) as unknown as TaskRecord;
+
+test("a call that runs again and waits in the queue already is sent once, in its place", () => {
+  const client = createActorClient(actorId);
+  const [first, again, last] = [call(1, "queued"), call(2, "queued", 1), call(3, "queued")];
+  for (const task of [first, again, last]) step(client, { kind: "called", task });
+  requeueFront(client, [again]);
+  const view = { actorId, state: "ALIVE", incarnation: 0, workerId: "w" } as unknown as ActorView;
+  step(client, { kind: "view", view });
+  step(client, { kind: "connected", workerId: "w" as WorkerId });
+  expect(client.effects.filter(({ kind }) => kind === "send")).toEqual(
+    [first, again, last].map((task) => ({ kind: "send", task })),
+  );
+});
