@@ -420,6 +420,8 @@ export class Runtime {
       default:
         if (this.workerSide !== null) this.workerSide.onDaemonMessage(message);
         else if (message[0] === Kind.Exit) this.daemonEndsAs = message[1];
+        else if (message[0] === Kind.FlushEvents)
+          this.daemon.send([Kind.EventsFlushed, message[1]]); // a driver runs no tasks
         else this.onNotice(message);
     }
     this.drain();
