@@ -74,7 +74,8 @@ const { rmSync } = await import("node:fs"); rmSync(dir, { recursive: true });`,
         "main.mjs": `${header}await shoal.init({ numCpus: 1 });
 const actor = shoal.remote(class Huge { use() {} }, { resources: { unobtainium: 3 } }).remote();
 const job = shoal.remote(function job() {}, { resources: { unobtainium: 4 } });
-for (const ref of [actor.use.remote(), job.remote()]) console.log(await shoal.get(ref, { timeoutMs: 100 }).catch((error) => error.message));
+const far = shoal.remote(class Far { use() {} }, { labelSelector: { zone: "mars" } }).remote();
+for (const ref of [actor.use.remote(), far.use.remote(), job.remote()]) console.log(await shoal.get(ref, { timeoutMs: 100 }).catch((error) => error.message));
 console.log("asked");
 await shoal.get(actor.use.remote());`,
       },
@@ -83,6 +84,9 @@ await shoal.get(actor.use.remote());`,
     await program.printed("asked");
     expect(program.stdout()).toMatch(
       /waiting for 'Huge.use' \(waiting for actor Huge \(\w+\) to be started on a node with \{CPU: 1, unobtainium: 3\}\)/,
+    );
+    expect(program.stdout()).toMatch(
+      /waiting for actor Far \(\w+\) to be started on a node with \{CPU: 1\} and labels \{"zone":"mars"\}/,
     );
     expect(program.stdout()).toMatch(/waiting for 'job' \(waiting for a worker with \{CPU: 1, unobtainium: 4\}\)/);
     const { waitFor } = await import("../support/wait-for.ts");

@@ -11,7 +11,7 @@ import type { ActorId, WorkerId } from "../../base/ids.ts";
 import { type ActorClientState, createActorClient } from "../../core/actor-client.ts";
 import { formatResources } from "../../core/resources.ts";
 import type { LocalDefinition, TaskRecord } from "../../core/task-record.ts";
-import type { ActorView, Resources } from "../../wire/messages.ts";
+import type { ActorView, SchedulingSpec } from "../../wire/messages.ts";
 import type { ValueCodec } from "./value-codec.ts";
 
 export interface Client {
@@ -29,7 +29,7 @@ export interface Client {
   retrying: TaskRecord[];
   readonly definitions: Map<string, LocalDefinition>;
   /** What its node must have; null when another process made the actor. */
-  asks: Resources | null;
+  asks: SchedulingSpec | null;
 }
 
 export function newClient(actorId: ActorId, className: string): Client {
@@ -50,7 +50,8 @@ export function newClient(actorId: ActorId, className: string): Client {
 export function waitsFor({ state, className, remoteId, asks }: Client): string {
   const actor = `actor ${className} (${remoteId})`;
   const life = state.view?.state ?? "PENDING";
-  const asked = asks === null ? "" : ` on a node with ${formatResources(asks)}`;
+  const labels = Object.keys(asks?.labelSelector ?? {}).length === 0 ? "" : ` and labels ${JSON.stringify(asks?.labelSelector)}`;
+  const asked = asks === null ? "" : ` on a node with ${formatResources(asks.resources)}${labels}`;
   if (life === "PENDING") return `waiting for ${actor} to be started${asked}`;
   if (life === "RESTARTING") return `waiting for ${actor} to be restarted${asked}`;
   return `waiting for ${actor} to take it`;

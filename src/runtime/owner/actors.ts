@@ -107,7 +107,7 @@ export class Actors {
     const ref = counter === null ? null : new ObjectRef(counter, runtime);
     const byName = actor.getIfExists && actor.name !== null ? { name: actor.name, namespace: actor.namespace } : null;
     const handle = new ActorHandleInternals(actorId, handleSpec, ref, runtime, byName).makeHandle();
-    client.asks = placement.resources;
+    client.asks = placement;
     this.register(client, actor, start, args).catch((error) => this.refused(client, error));
     return handle;
   }
