@@ -23,7 +23,7 @@ const joinTimeoutMs = 60_000;
 const settleMs = 5_000;
 const watchedMs = 20_000;
 
-/** By number of nodes: processor and memory are two rows of one measurement. */
+/** By number of nodes. Within one process, as at the small size, processor and memory are two rows of one measurement; at the large each row has a process of its own. */
 const measured = new Map<number, Promise<readonly [alone: HeadUse, crowded: HeadUse]>>();
 
 export const idleNodeCases: Readonly<Record<string, Case>> = Object.fromEntries(
