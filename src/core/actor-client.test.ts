@@ -20,3 +20,26 @@ test("a call that runs again and waits in the queue already is sent once, in its
     [first, again, last].map((task) => ({ kind: "send", task })),
   );
 });
+
+test.each([
+  [
+    "PENDING after ALIVE",
+    { state: "ALIVE", incarnation: 0, workerId: "w" },
+    { state: "PENDING", incarnation: 0, workerId: null },
+  ],
+  [
+    "RESTARTING after ALIVE",
+    { state: "ALIVE", incarnation: 1, workerId: "w" },
+    { state: "RESTARTING", incarnation: 1, workerId: null },
+  ],
+  ["an earlier life", { state: "ALIVE", incarnation: 1, workerId: "w" }, { state: "ALIVE", incarnation: 0, workerId: "v" }],
+])("a word of the head that was overtaken changes nothing: %s", (_name, newer, older) => {
+  const client = createActorClient(actorId);
+  const task = call(1, "queued");
+  step(client, { kind: "called", task });
+  step(client, { kind: "view", view: { actorId, ...newer } as unknown as ActorView });
+  step(client, { kind: "view", view: { actorId, ...older } as unknown as ActorView });
+  step(client, { kind: "connected", workerId: "w" as WorkerId });
+  expect(client.view).toMatchObject(newer);
+  expect(client.effects.at(-1)).toEqual({ kind: "send", task });
+});

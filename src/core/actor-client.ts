@@ -7,7 +7,7 @@
  */
 import { assert } from "../base/assert.ts";
 import type { ActorId, WorkerId } from "../base/ids.ts";
-import type { ActorView } from "../wire/messages.ts";
+import type { ActorStateName, ActorView } from "../wire/messages.ts";
 import { Fifo } from "./fifo.ts";
 import type { TaskRecord } from "./task-record.ts";
 
@@ -135,9 +135,18 @@ function pump(client: ActorClientState): void {
   }
 }
 
+/** The order of an actor's states within one of its lives. */
+const stateOrder: Readonly<Record<ActorStateName, number>> = { PENDING: 0, RESTARTING: 0, ALIVE: 1, DEAD: 2 };
+
+/** A word of the head that was overtaken: what it says when asked and what it tells by itself come different ways. */
+const isOlder = (view: ActorView, known: ActorView): boolean =>
+  view.incarnation === known.incarnation
+    ? stateOrder[view.state] < stateOrder[known.state]
+    : view.incarnation < known.incarnation;
+
 function viewed(client: ActorClientState, view: ActorView): void {
   const known = client.view;
-  if (known !== null && view.incarnation < known.incarnation) return; // an older word overtaken by a newer
+  if (known !== null && isOlder(view, known)) return;
   client.view = view;
   if (client.state === "dead") return;
   if (view.state === "DEAD") return becomeDead(client);

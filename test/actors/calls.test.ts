@@ -1,4 +1,7 @@
 /** Actors in everyday use: state, order, arguments, handles that travel, classes of every shape. */
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
 import * as shoal from "shoal";
 import { describe, expect, test } from "vitest";
 import { useSession } from "../support/session.ts";
@@ -37,6 +40,30 @@ describe("An actor", () => {
 
   test("of a class wrapped before init() works like any other", async () => {
     expect(await shoal.get(beforeInit.remote(1).add.remote(1))).toBe(2);
+  });
+
+  test("that starts while its caller is busy can be called: what comes at once is read in its order", async () => {
+    const signal = SignalActor.remote();
+    const done = join(mkdtempSync(join(tmpdir(), "shoal-busy-")), "done");
+    const use = shoal.remote(
+      async (signal: ReturnType<typeof SignalActor.remote>, done: string) => {
+        await shoal.get(signal.send.remote());
+        const found = async (): Promise<shoal.ActorHandle<Counter>> =>
+          shoal.getActor<Counter>("made-by-a-busy-one").catch(() => found());
+        await shoal.get((await found()).add.remote());
+        writeFileSync(done, "");
+      },
+      { numCpus: 0 },
+    );
+    const used = use.remote(signal, done);
+    await shoal.get(signal.wait.remote());
+    const counter = shoal.remote(Counter, { name: "made-by-a-busy-one", numCpus: 0 }).remote();
+    await new Promise((resolve) => setImmediate(resolve)); // what was sent is on its way
+    while (!existsSync(done)); // busy
+    expect(await shoal.get(counter.add.remote())).toBe(2);
+    expect(await shoal.get(counter.add.remote())).toBe(3);
+    await shoal.get(used);
+    rmSync(dirname(done), { recursive: true });
   });
 
   test("has nothing in common with another actor of its class", async () => {

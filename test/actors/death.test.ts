@@ -144,6 +144,29 @@ describe("kill()", () => {
     expect(await died(call)).toBeInstanceOf(shoal.ActorDiedError);
   });
 
+  test("of one whose constructor waits for an argument ends it: it is never started", async () => {
+    const [signal, tally] = [SignalActor.remote(), TallyActor.remote()];
+    class Late {
+      constructor(log: Tally, _wait: unknown) {
+        log.note.remote("started");
+      }
+      use(): void {}
+    }
+    const wait = shoal.remote(async (signal: Signal) => shoal.get(signal.wait.remote()), { numCpus: 0 }).remote(signal);
+    const actor = shoal.remote(Late, { numCpus: 0 }).remote(tally, wait);
+    const call = actor.use.remote();
+    await shoal.kill(actor);
+    for (const ref of [call, actor.use.remote()]) {
+      const error = await died(ref);
+      expect(error).toBeInstanceOf(shoal.ActorDiedError);
+      expect(error.reason).toBe("killed");
+    }
+    await shoal.get(signal.send.remote());
+    await shoal.get(wait);
+    await shoal.get(shoal.remote(Counter, { numCpus: 0 }).remote().add.remote()); // one that was started after it
+    expect(await shoal.get(tally.notes.remote())).toEqual([]);
+  });
+
   test("of something that is no handle is a TypeError", async () => {
     await expect(async () => shoal.kill({} as never)).rejects.toBeInstanceOf(TypeError);
     await expect(async () => shoal.kill(shoal.put(1) as never)).rejects.toBeInstanceOf(TypeError);

@@ -110,6 +110,30 @@ describe("getIfExists", () => {
     await shoal.kill(first);
     expect(await shoal.get(get().pid.remote())).not.toBe(pid);
   });
+
+  test("gives handles that hold the actor like any other: it lives as long as one of them", async () => {
+    const get = () => CounterActor.options({ name: "held", getIfExists: true }).remote();
+    const second = await (async () => {
+      const first = get();
+      await shoal.get(first.add.remote());
+      await shoal.get(get().add.remote()); // a handle that is gone at once
+      await collectGarbage();
+      expect(await shoal.get(first.add.remote())).toBe(3);
+      const handle = get();
+      await shoal.get(handle.add.remote());
+      return handle;
+    })();
+    for (let i = 0; i < 3; i++) await collectGarbage();
+    expect(await shoal.get(second.add.remote())).toBe(5);
+  });
+
+  test("a handle that is killed at once kills the actor it is found to stand for", async () => {
+    const get = () => CounterActor.options({ name: "killed-at-once", getIfExists: true }).remote();
+    const first = get();
+    await shoal.get(first.add.remote());
+    await shoal.kill(get());
+    expect((await rejection<shoal.ActorDiedError>(shoal.get(first.add.remote()))).reason).toBe("killed");
+  });
 });
 
 describe("Lifetimes", () => {

@@ -144,3 +144,38 @@ test("many times the store's size, put and released one after the other, stays w
     expect(spillBytes).toBeLessThanOrEqual(2 * 8_100_000); // while the reader's views wait for its garbage collector
   }
 });
+
+describe("an actor keeps the arguments of its constructor", () => {
+  class Sized {
+    readonly bytes: number;
+    constructor(array: Uint8Array) {
+      this.bytes = array.length;
+    }
+    size(): number {
+      return this.bytes;
+    }
+  }
+
+  test("until it has started, when it is not to be restarted", async () => {
+    const ref = shoal.put(new Uint8Array(objectBytes));
+    const actor = shoal.remote(Sized, { numCpus: 0 }).remote(ref);
+    expect(await shoal.get(actor.size.remote())).toBe(objectBytes);
+    ref[Symbol.dispose]();
+    await untilFreed(session(), objectBytes, "the argument to be freed");
+    expect(await shoal.get(actor.size.remote())).toBe(objectBytes);
+  });
+
+  test("until it is dead, when it may be restarted", async () => {
+    const ref = shoal.put(new Uint8Array(objectBytes));
+    const actor = shoal.remote(Sized, { numCpus: 0, maxRestarts: 2, maxTaskRetries: -1 }).remote(ref);
+    expect(await shoal.get(actor.size.remote())).toBe(objectBytes);
+    ref[Symbol.dispose]();
+    const pressure = fill(objectBytes);
+    await untilSpilled(session(), objectBytes);
+    disposeAll(pressure);
+    await shoal.kill(actor, { noRestart: false });
+    expect(await shoal.get(actor.size.remote())).toBe(objectBytes);
+    await shoal.kill(actor);
+    await untilFreed(session(), objectBytes, "the argument to be freed");
+  });
+});

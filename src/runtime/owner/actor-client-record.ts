@@ -9,9 +9,11 @@ import {
 } from "../../base/errors.ts";
 import type { ActorId, WorkerId } from "../../base/ids.ts";
 import { type ActorClientState, createActorClient } from "../../core/actor-client.ts";
+import type { ObjectRecord } from "../../core/object-record.ts";
 import { formatResources } from "../../core/resources.ts";
 import type { LocalDefinition, TaskRecord } from "../../core/task-record.ts";
 import type { ActorView, SchedulingSpec } from "../../wire/messages.ts";
+import type { ObjectRef } from "./object-ref.ts";
 import type { ValueCodec } from "./value-codec.ts";
 
 export interface Client {
@@ -30,6 +32,14 @@ export interface Client {
   readonly definitions: Map<string, LocalDefinition>;
   /** What its node must have; null when another process made the actor. */
   asks: SchedulingSpec | null;
+  /** Null until the head is asked to create the actor, or where it is; settles with the answer. */
+  introduced: Promise<void> | null;
+  /** What its start needs, and a restart: let go of when there is no more of either. */
+  startHolds: readonly ObjectRecord[];
+  /** Of an actor that `getIfExists` found: it lives while this process has a handle. */
+  found: ObjectRef<unknown> | null;
+  /** No handle that was made here is left. */
+  abandoned: boolean;
 }
 
 export function newClient(actorId: ActorId, className: string): Client {
@@ -43,6 +53,10 @@ export function newClient(actorId: ActorId, className: string): Client {
     sentTo: null,
     definitions: new Map(),
     asks: null,
+    introduced: null,
+    startHolds: [],
+    found: null,
+    abandoned: false,
   };
 }
 
@@ -89,6 +103,10 @@ export function deathError(client: Client, values: ValueCodec): Error {
     ...(cause === undefined || cause instanceof Promise ? {} : { cause }),
   });
 }
+
+/** Whether it has been started for the last time. */
+export const startsNoMore = ({ state, restartsLeft }: ActorView): boolean =>
+  state === "DEAD" || (state === "ALIVE" && restartsLeft === 0);
 
 /** What is known of an actor that could not be made. */
 export function deadView(client: Client): ActorView {

@@ -3,6 +3,7 @@
 import type { MethodOptions } from "../../api/types.ts";
 import {
   ActorAlreadyExistsError,
+  type ActorDeathReason,
   ActorDiedError,
   ActorNotFoundError,
   PendingCallsLimitExceededError,
@@ -21,7 +22,7 @@ import { isRecord, type LocalDefinition, type TaskRecord } from "../../core/task
 import { Kind } from "../../wire/index.ts";
 import type { ActorSpec, ActorView } from "../../wire/messages.ts";
 import type { ActorClassSpec } from "./actor-class.ts";
-import { type Client, deadView, deathError, newClient, unavailableError, waitsFor } from "./actor-client-record.ts";
+import { type Client, deadView, deathError, newClient, startsNoMore, unavailableError, waitsFor } from "./actor-client-record.ts";
 import { ActorHandleInternals, type HandleSpec, type MethodKind } from "./actor-handle.ts";
 import { captureArgs, wireArgs } from "./arguments.ts";
 import { lastWordsMs } from "./departures.ts";
@@ -43,6 +44,8 @@ export class Actors {
   private readonly clients = new Map<ActorId, Client>();
   private readonly byRemoteId = new Map<ActorId, Set<Client>>();
   private readonly active = new Set<Client>();
+  /** News of actors that nobody here follows yet: it came before the answer to whoever asked for the actor. */
+  private readonly unclaimed = new Map<ActorId, ActorView>();
 
   constructor(runtime: Runtime) {
     this.runtime = runtime;
@@ -72,7 +75,8 @@ export class Actors {
     const counter = detached ? null : this.newHandleCounter(actorId);
     const client = this.addClient(actorId, spec.name);
     const pins = spec.Class === null ? [] : runtime.functions.holdsOf(spec.Class);
-    for (const record of [...pins, ...(holds ?? []), ...args.filter(isRecord)]) record.localRefs++; // while it may be (re)started
+    client.startHolds = [...pins, ...(holds ?? []), ...args.filter(isRecord)];
+    for (const record of client.startHolds) record.localRefs++;
     const hasAsync = spec.hasAsync ?? captured?.hasAsyncMethod ?? false;
     const start = {
       classKey: spec.key ?? captured?.key,
@@ -129,31 +133,64 @@ export class Actors {
         await this.runtime.objects.settledOnce(arg);
         if (arg.state === "failed") throw await this.runtime.values.decode(arg.value);
       }
+      if (client.refusal !== null) return; // killed meanwhile
       wire = wireArgs(this.runtime, args);
     }
-    const view = (await this.runtime.daemon.request("createActor", {
+    const view = (await this.introduce(client, "createActor", {
       ...actor,
       jobId: this.runtime.jobId,
       namespace: actor.namespace || this.runtime.namespace,
     })) as ActorView;
+    if (view.actorId !== actor.actorId && view.handleIndex !== null && !client.abandoned)
+      client.found = this.runtime.refFromWire([view.ownerId, view.handleIndex, ""]);
+    this.answered(client, view);
+  }
+
+  /** Asks the head to create the actor, or where it is. */
+  private introduce(client: Client, method: "createActor" | "subscribeActor", params: unknown): Promise<unknown> {
+    const answer = this.runtime.daemon.request(method, params);
+    client.introduced = answer.then(
+      () => {},
+      () => {},
+    );
+    return answer;
+  }
+
+  /** The head has said where the actor is. What it has told since then may have come first. */
+  private answered(client: Client, view: ActorView): void {
+    client.introduced ??= Promise.resolve();
     this.follow(client, view.actorId);
     this.apply(client, { kind: "view", view });
+    const newer = this.unclaimed.get(view.actorId);
+    this.unclaimed.delete(view.actorId);
+    if (newer !== undefined) this.apply(client, { kind: "view", view: newer });
     this.runtime.drain();
   }
 
   private refused(client: Client, error: unknown): void {
+    if (error instanceof ActorAlreadyExistsError) return this.refuse(client, error);
+    const fields = {
+      actorId: client.remoteId,
+      actorClass: client.className,
+      reason: "constructor failed",
+      cause: error,
+    } as const;
+    const text = `Cannot create actor ${client.className}: ${(error as Error)?.message ?? error}`;
+    this.refuse(client, new ActorDiedError(text, fields));
+  }
+
+  /** There is no such actor and there will be none. */
+  private refuse(client: Client, error: Error): void {
     if (client.refusal !== null || this.runtime.ended !== null) return;
-    client.refusal =
-      error instanceof ActorAlreadyExistsError
-        ? error
-        : new ActorDiedError(`Cannot create actor ${client.className}: ${(error as Error)?.message ?? error}`, {
-            actorId: client.remoteId,
-            actorClass: client.className,
-            reason: "constructor failed",
-            cause: error,
-          });
+    client.refusal = error;
     this.apply(client, { kind: "view", view: deadView(client) });
     this.runtime.drain();
+  }
+
+  /** It ends before the head has heard of it. */
+  private endUnborn(client: Client, reason: ActorDeathReason, why: string): void {
+    const fields = { actorId: client.remoteId, actorClass: client.className, reason };
+    this.refuse(client, new ActorDiedError(`Cannot call actor ${client.className} (${client.remoteId}): ${why}`, fields));
   }
 
   private addClient(actorId: ActorId, className: string): Client {
@@ -184,17 +221,14 @@ export class Actors {
   }
 
   private async locate(client: Client, handle: ActorHandleInternals): Promise<void> {
-    const { daemon } = this.runtime;
     const asked = { actorId: handle.actorId, ...(handle.byName === null ? {} : { byName: handle.byName }) };
-    const view = (await daemon.request("subscribeActor", asked)) as ActorView | null;
+    const view = (await this.introduce(client, "subscribeActor", asked)) as ActorView | null;
     if (view === null)
       throw new ActorNotFoundError(
         `Cannot find actor ${handle.spec.className} (${handle.actorId}): the cluster does not know it`,
         { actorId: handle.actorId, actorClass: handle.spec.className },
       );
-    this.follow(client, view.actorId);
-    this.apply(client, { kind: "view", view });
-    this.runtime.drain();
+    this.answered(client, view);
   }
 
   async getByName(name: string, namespace: string | undefined): Promise<any> {
@@ -206,11 +240,7 @@ export class Actors {
         namespace: wanted,
       });
     const handle = ActorHandleInternals.fromView(view, this.runtime);
-    if (!this.clients.has(view.actorId)) {
-      const client = this.addClient(view.actorId, view.className);
-      this.apply(client, { kind: "view", view });
-      this.runtime.drain();
-    }
+    if (!this.clients.has(view.actorId)) this.answered(this.addClient(view.actorId, view.className), view);
     return handle;
   }
 
@@ -281,6 +311,10 @@ export class Actors {
   private apply(client: Client, event: ActorClientEvent): void {
     stepClient(client.state, event);
     if (client.state.effects.length > 0) this.active.add(client);
+    if (event.kind === "view" && client.startHolds.length > 0 && startsNoMore(event.view)) {
+      for (const record of client.startHolds) this.runtime.dropRef(record);
+      client.startHolds = [];
+    }
   }
 
   drainClients(): void {
@@ -375,6 +409,7 @@ export class Actors {
    * closed, so that every call that was answered is.
    */
   viewed(view: ActorView): void {
+    if (!this.byRemoteId.has(view.actorId)) this.unclaimed.set(view.actorId, view);
     for (const client of this.byRemoteId.get(view.actorId) ?? []) {
       const { state } = client;
       const worker = state.view?.workerId ?? null;
@@ -434,12 +469,24 @@ export class Actors {
   outOfScope(actorId: ActorId): void {
     if (this.runtime.ended !== null) return;
     const client = this.clients.get(actorId);
-    this.runtime.daemon.request("actorOutOfScope", { actorId: client?.remoteId ?? actorId }).catch(() => {});
+    if (client !== undefined) {
+      client.abandoned = true;
+      client.found?.[Symbol.dispose]();
+      if (client.introduced === null) return this.endUnborn(client, "out of scope", "its last handle is gone");
+    }
+    if (client === undefined || client.remoteId === actorId)
+      this.runtime.daemon.request("actorOutOfScope", { actorId }).catch(() => {});
   }
 
   async kill(handle: ActorHandleInternals, noRestart: boolean): Promise<void> {
     const client = this.clientOf(handle);
-    await this.runtime.daemon.request("killActor", { actorId: client.remoteId, noRestart });
+    if (client.introduced === null) {
+      // Its start waits for arguments: there is no process that could be restarted.
+      if (noRestart) this.endUnborn(client, "killed", "it was ended by kill() before it was started");
+      return;
+    }
+    await client.introduced;
+    if (client.refusal === null) await this.runtime.daemon.request("killActor", { actorId: client.remoteId, noRestart });
   }
 
   /** What calls that are not sent wait for. */

@@ -58,9 +58,9 @@ export class Borrows {
 
   /**
    * Waits for the registrations under way with owners other than `peer`; null when there are none. Those with `peer` itself need no wait:
-   * what is sent to it next arrives after them.
+   * what is sent to it next arrives after them. `peer` null: with all owners.
    */
-  unregistered(peer: WorkerId): Promise<unknown> | null {
+  unregistered(peer: WorkerId | null): Promise<unknown> | null {
     if (this.unanswered.size === 0) return null;
     const others = [...this.unanswered.values()].filter((one) => one.owner !== peer);
     return others.length === 0 ? null : Promise.all(others.map((one) => one.done));

@@ -73,6 +73,7 @@ export class ActorHost {
       const Class = (await runtime.functions.loadOne(start.classKey)) as new (...args: unknown[]) => object;
       const args = await this.executor.decodeArgsSlowly(start.args);
       this.instance = runInTask(this.constructorContext(start), () => new Class(...args));
+      await runtime.borrows.unregistered(null); // with the news its creator lets go of the arguments
       runtime.daemon.send([Kind.ActorReady, spec.actorId, incarnation, null, ""]);
     } catch (error) {
       const wrapped =
