@@ -7,7 +7,19 @@ import { allProcesses, isRunning } from "../test/support/processes.ts";
 import type { Book } from "./book.ts";
 
 /** Kinds of faults, as often as they are listed. */
-const faults = ["worker", "worker", "worker", "crash", "silent removal", "leave", "short cut", "long cut"] as const;
+const faults = [
+  "worker",
+  "worker",
+  "worker",
+  "crash",
+  "silent removal",
+  "leave",
+  "short cut",
+  "long cut",
+  "stall",
+  "stall",
+  "busy driver",
+] as const;
 
 /** Milliseconds that a node may need to start or to end. */
 const settleMs = 90_000;
@@ -81,6 +93,9 @@ export class Killer {
     const choice = this.random.next();
     const stretch = this.random.next();
     if (fault === "worker") return this.killWorker(choice);
+    const stallMs = this.options.nodeTimeoutMs * 0.6 * stretch;
+    if (fault === "stall") return this.stall(choice, stallMs);
+    if (fault === "busy driver") return this.beBusy(stallMs);
     const targets = this.targets();
     if (targets.length === 0) return this.book.fault("none", "no node is left to be hit");
     const node = targets[Math.floor(choice * targets.length)];
@@ -100,20 +115,40 @@ export class Killer {
     }
   }
 
-  /** Any worker of any node, also of the head's. */
-  private killWorker(choice: number): void {
+  /** Of any node, also of the head's. */
+  private workers(): number[] {
     const daemons = new Set(this.cluster.nodes.map(({ pid }) => pid));
-    const workers = allProcesses().filter(
-      ({ parent, command, state }) => daemons.has(parent) && command.startsWith("shoal worker") && state !== "Z",
-    );
+    return allProcesses()
+      .filter(({ parent, command, state }) => daemons.has(parent) && command.startsWith("shoal worker") && state !== "Z")
+      .map(({ pid }) => pid);
+  }
+
+  /** A process, as likely a daemon as a worker, stands still for a while; everything that was sent to it comes at once then. */
+  private stall(choice: number, ms: number): void {
+    const daemons = this.cluster.nodes.filter(({ pid }) => isRunning(pid)).map(({ pid }) => pid);
+    const kind = choice < 0.5 ? daemons : this.workers();
+    if (kind.length === 0) return this.book.fault("none", "no process is there to be stalled");
+    const pid = kind[Math.floor(((choice * 2) % 1) * kind.length)];
+    this.book.fault("stall", `process ${pid} for ${ms.toFixed(0)} ms`);
+    this.track(async () => {
+      signal(pid, "SIGSTOP");
+      await delay(ms);
+      signal(pid, "SIGCONT");
+    });
+  }
+
+  /** The driver, this process, does nothing else for a while. */
+  private beBusy(ms: number): void {
+    this.book.fault("busy driver", `for ${ms.toFixed(0)} ms`);
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
+  }
+
+  private killWorker(choice: number): void {
+    const workers = this.workers();
     if (workers.length === 0) return this.book.fault("none", "no worker is there to be hit");
-    const { pid } = workers[Math.floor(choice * workers.length)];
+    const pid = workers[Math.floor(choice * workers.length)];
     this.book.fault("worker", `process ${pid}`);
-    try {
-      process.kill(pid, "SIGKILL");
-    } catch {
-      // It has just ended by itself.
-    }
+    signal(pid, "SIGKILL");
   }
 
   private async cut(node: TestNode, ms: number): Promise<void> {
@@ -160,5 +195,13 @@ export class Killer {
       .catch((error: Error) => this.book.violation("the cluster", error.stack ?? String(error)))
       .finally(() => this.underWay.delete(done));
     this.underWay.add(done);
+  }
+}
+
+function signal(pid: number, name: NodeJS.Signals): void {
+  try {
+    process.kill(pid, name);
+  } catch {
+    // It has just ended by itself.
   }
 }

@@ -44,6 +44,22 @@ class Keeper {
   }
 }
 
+class Counter {
+  private readonly instance = randomBytes(6).toString("hex");
+  private count = 0;
+  add(): string {
+    return `${this.instance}:${++this.count}`;
+  }
+}
+
+const counters = shoal.remote(Counter, { numCpus: 0 });
+
+/** A call to the actor of that name, which whoever comes first has made. */
+async function countByName(name: string): Promise<string> {
+  const counter = counters.options({ name, getIfExists: true, lifetime: "detached" }).remote();
+  return shoal.get(counter.add.remote());
+}
+
 const recorders = shoal.remote(Recorder, { numCpus: 0 });
 const keepers = shoal.remote(Keeper, { numCpus: 0, maxRestarts: -1, maxTaskRetries: -1 });
 const gone = [shoal.ActorDiedError, shoal.ActorUnavailableError];
@@ -158,6 +174,49 @@ export const actorKinds: readonly Kind[] = [
         }
         checkOrder(round, ran);
       });
+    },
+  },
+  {
+    name: "actors found by name, made at once by several",
+    lanes: 1,
+    async run(round) {
+      const name = `named-${round.random.int(1_000_000_000)}`;
+      const find = shoal.remote(countByName, { maxRetries: -1 });
+      const asking = Array.from({ length: 4 }, () => find.remote(name));
+      const mine = counters.options({ name, getIfExists: true }).remote();
+      const counts: string[] = [];
+      for (let i = 0; i < 3; i++) {
+        const { value } = await round.outcome("add()", mine.add.remote(), gone);
+        if (value !== null) counts.push(value);
+      }
+      for (const ref of asking) {
+        const { value } = await round.outcome("a task's add()", ref, [shoal.TaskError]);
+        if (value !== null) counts.push(value);
+      }
+      round.right("different counts", new Set(counts).size, counts.length);
+      await round.within("kill()", shoal.kill(mine));
+      const { error } = await round.outcome("a call after kill()", mine.add.remote(), [shoal.ActorDiedError]);
+      round.right("whether it is dead", error instanceof shoal.ActorDiedError, true);
+      const another = await round.within(
+        "getActor()",
+        shoal.getActor(name).catch(() => null),
+      ); // made when that one had been lost
+      if (another !== null) await round.within("kill()", shoal.kill(another));
+    },
+  },
+  {
+    name: "actors that are killed at once",
+    lanes: 1,
+    async run(round) {
+      const made = Array.from({ length: 4 }, () => counters.options(anywhere(round)).remote());
+      const doomed = made.filter(() => round.random.chance(0.6));
+      if (round.random.chance(0.5)) await round.outcome("add()", made[0].add.remote(), gone);
+      for (const actor of doomed) await round.within("kill()", shoal.kill(actor));
+      for (const actor of made) {
+        const { error } = await round.outcome("add()", actor.add.remote(), gone);
+        if (doomed.includes(actor)) round.right("whether it is dead", error instanceof shoal.ActorDiedError, true);
+        else if (error === null) round.right("its state", true, true);
+      }
     },
   },
   {
