@@ -9,7 +9,8 @@ import {
   step as stepClient,
 } from "../src/core/actor-client.ts";
 import type { ObjectRecord } from "../src/core/object-record.ts";
-import { newOwned, step as stepOwnership } from "../src/core/ownership.ts";
+import { step as stepOwnership } from "../src/core/ownership.ts";
+import { newOwned } from "../src/core/ownership-state.ts";
 import type { TaskRecord } from "../src/core/task-record.ts";
 import type { ActorSpec, ActorView, Resources } from "../src/wire/messages.ts";
 import type { Owner, Scope } from "./owner.ts";

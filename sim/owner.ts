@@ -4,8 +4,9 @@
  */
 import { type JobId, type LeaseId, type NodeId, nodeKeyOf, type WorkerId } from "../src/base/ids.ts";
 import { isSettled, type ObjectRecord } from "../src/core/object-record.ts";
-import { createOwnership, newOwned, type OwnershipState, resolveRef, step } from "../src/core/ownership.ts";
+import { step } from "../src/core/ownership.ts";
 import type { OwnershipEffect } from "../src/core/ownership-events.ts";
+import { createOwnership, newOwned, type OwnershipState, resolveRef } from "../src/core/ownership-state.ts";
 import { copyLocation, holderOf, segmentName } from "../src/objects/segment-name.ts";
 import type { Location } from "../src/objects/types.ts";
 import { Kind } from "../src/wire/index.ts";

@@ -1,8 +1,10 @@
 /** Tasks of a simulated process: what runtime/owner/tasks does, driving the real submitter. */
 import { type LeaseId, type NodeId, nodeKeyOf, type ObjectIndex, type WorkerId } from "../src/base/ids.ts";
 import type { ObjectRecord } from "../src/core/object-record.ts";
-import { newOwned, outOfMemoryRetries, step as stepOwnership } from "../src/core/ownership.ts";
+import { step as stepOwnership } from "../src/core/ownership.ts";
 import type { ReturnValue } from "../src/core/ownership-events.ts";
+import { newOwned } from "../src/core/ownership-state.ts";
+import { outOfMemoryRetries } from "../src/core/ownership-tasks.ts";
 import {
   addClass,
   createSubmitter,

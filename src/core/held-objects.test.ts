@@ -4,7 +4,8 @@ import { copyLocation, segmentName } from "../objects/segment-name.ts";
 import type { Location } from "../objects/types.ts";
 import { heldObjects } from "./held-objects.ts";
 import type { ObjectRecord } from "./object-record.ts";
-import { createOwnership, newOwned, type OwnershipState, step } from "./ownership.ts";
+import { step } from "./ownership.ts";
+import { createOwnership, newOwned, type OwnershipState } from "./ownership-state.ts";
 import type { TaskRecord } from "./task-record.ts";
 
 const self = "aaaaaa0000000001" as WorkerId;

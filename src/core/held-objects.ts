@@ -8,7 +8,7 @@ import { type NodeKey, nodeKeyOf } from "../base/ids.ts";
 import { holderOf } from "../objects/segment-name.ts";
 import type { Location } from "../objects/types.ts";
 import type { HeldObject } from "../wire/messages.ts";
-import type { OwnershipState } from "./ownership.ts";
+import type { OwnershipState } from "./ownership-state.ts";
 
 /**
  * The objects of this process with bytes on `node`, at most `max` of them: those that are only there come first. `leaving`: nodes that will not stay, either;

@@ -3,8 +3,9 @@ import type { NodeKey, ObjectIndex, WorkerId } from "../base/ids.ts";
 import { copyLocation, holderOf, segmentName } from "../objects/segment-name.ts";
 import type { Location } from "../objects/types.ts";
 import type { ObjectRecord } from "./object-record.ts";
-import { createOwnership, newOwned, type OwnershipState, resolveRef, step } from "./ownership.ts";
+import { step } from "./ownership.ts";
 import type { OwnershipEffect } from "./ownership-events.ts";
+import { createOwnership, newOwned, type OwnershipState, resolveRef } from "./ownership-state.ts";
 import type { TaskArg, TaskRecord } from "./task-record.ts";
 
 const self = "aaaaaa0000000001" as WorkerId;

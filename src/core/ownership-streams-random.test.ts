@@ -3,7 +3,8 @@ import { expect, it } from "vitest";
 import type { NodeKey, WorkerId } from "../base/ids.ts";
 import { holderOf, segmentName } from "../objects/segment-name.ts";
 import { isSettled, type ObjectRecord } from "./object-record.ts";
-import { createOwnership, newOwned, step } from "./ownership.ts";
+import { step } from "./ownership.ts";
+import { createOwnership, newOwned } from "./ownership-state.ts";
 import { newStream, type StreamRecord } from "./stream-record.ts";
 import type { TaskRecord } from "./task-record.ts";
 

@@ -3,8 +3,9 @@ import type { NodeKey, WorkerId } from "../base/ids.ts";
 import { holderOf, segmentName } from "../objects/segment-name.ts";
 import type { Location } from "../objects/types.ts";
 import type { ObjectRecord } from "./object-record.ts";
-import { createOwnership, newOwned, type OwnershipState, step } from "./ownership.ts";
+import { step } from "./ownership.ts";
 import type { ReturnValue } from "./ownership-events.ts";
+import { createOwnership, newOwned, type OwnershipState } from "./ownership-state.ts";
 import { newStream, type StreamRecord } from "./stream-record.ts";
 import type { TaskArg, TaskRecord } from "./task-record.ts";
 

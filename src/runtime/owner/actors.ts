@@ -17,7 +17,8 @@ import {
   requeueFront,
   step as stepClient,
 } from "../../core/actor-client.ts";
-import { newOwned, step as stepOwnership } from "../../core/ownership.ts";
+import { step as stepOwnership } from "../../core/ownership.ts";
+import { newOwned } from "../../core/ownership-state.ts";
 import { isRecord, type LocalDefinition, type TaskRecord } from "../../core/task-record.ts";
 import { Kind } from "../../wire/index.ts";
 import type { ActorSpec, ActorView } from "../../wire/messages.ts";

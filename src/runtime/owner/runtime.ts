@@ -9,8 +9,9 @@ import { ClusterConnectionError, NodeDiedError, type ObjectLostError, OwnerDiedE
 import type { ActorId, JobId, NodeId, WorkerId } from "../../base/ids.ts";
 import { heldObjects } from "../../core/held-objects.ts";
 import type { ObjectRecord } from "../../core/object-record.ts";
-import { createOwnership, type OwnershipState, resolveRef, step as stepOwnership } from "../../core/ownership.ts";
+import { step as stepOwnership } from "../../core/ownership.ts";
 import type { OwnershipEffect } from "../../core/ownership-events.ts";
+import { createOwnership, type OwnershipState, resolveRef } from "../../core/ownership-state.ts";
 import { formatResources } from "../../core/resources.ts";
 import type { TaskRecord } from "../../core/task-record.ts";
 import { ObjectStore, segmentName } from "../../objects/index.ts";

@@ -9,8 +9,10 @@ import {
 } from "../../base/errors.ts";
 import { type LeaseId, type NodeId, type NodeKey, nodeKeyOf, type ObjectIndex, type WorkerId } from "../../base/ids.ts";
 import type { ObjectRecord } from "../../core/object-record.ts";
-import { newOwned, outOfMemoryRetries, step as stepOwnership } from "../../core/ownership.ts";
+import { step as stepOwnership } from "../../core/ownership.ts";
 import type { ReturnValue } from "../../core/ownership-events.ts";
+import { newOwned } from "../../core/ownership-state.ts";
+import { outOfMemoryRetries } from "../../core/ownership-tasks.ts";
 import { newStream } from "../../core/stream-record.ts";
 import {
   addClass,
