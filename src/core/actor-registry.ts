@@ -27,7 +27,8 @@ export const deadActorsMax = 10_000;
 const storyLinesMax = 40;
 
 export interface ActorRecord {
-  readonly spec: ActorSpec;
+  /** Without what it is started with when it is dead: that may be large. */
+  spec: ActorSpec;
   state: ActorStateName;
   incarnation: number;
   /** Starts still allowed after a crash; -1 without end. */
@@ -509,6 +510,7 @@ function becomeDead(state: RegistryState, record: ActorRecord, death: ActorDeath
   state.restored.delete(record);
   state.effects.push({ kind: "forget", actorId: spec.actorId });
   state.effects.push({ kind: "publish", view: viewOf(record) });
+  record.spec = { ...spec, start: null };
   state.dead.push(spec.actorId);
   while (state.dead.length > deadActorsMax) state.actors.delete(state.dead.shift() as ActorId);
 }

@@ -312,9 +312,20 @@ export class Actors {
   private apply(client: Client, event: ActorClientEvent): void {
     stepClient(client.state, event);
     if (client.state.effects.length > 0) this.active.add(client);
-    if (event.kind === "view" && client.startHolds.length > 0 && startsNoMore(event.view)) {
+    if (event.kind !== "view") return;
+    if (client.startHolds.length > 0 && startsNoMore(event.view)) {
       for (const record of client.startHolds) this.runtime.dropRef(record);
       client.startHolds = [];
+    }
+    if (client.abandoned && client.state.state === "dead") this.forget(client);
+  }
+
+  /** Nobody can call the actor any more, and it is dead. */
+  private forget(client: Client): void {
+    this.clients.delete(client.state.actorId);
+    for (const id of [client.state.actorId, client.remoteId]) {
+      const followers = this.byRemoteId.get(id);
+      if (followers?.delete(client) && followers.size === 0) this.byRemoteId.delete(id);
     }
   }
 
@@ -362,7 +373,13 @@ export class Actors {
   /** All arguments of a call are there, or it is to run again. */
   ready(task: TaskRecord): void {
     const client = this.clients.get(task.actorId as ActorId);
-    if (client === undefined) return;
+    if (client === undefined) {
+      const fields = { actorId: task.actorId as ActorId, reason: "out of scope" } as const;
+      return this.fail(
+        task,
+        new ActorDiedError(`Cannot call ${task.definition.wire.name}: the actor's last handle is gone`, fields),
+      );
+    }
     if (task.attempt > 0) {
       client.retrying.push(task);
       this.active.add(client);
@@ -473,6 +490,7 @@ export class Actors {
     if (client !== undefined) {
       client.abandoned = true;
       client.found?.[Symbol.dispose]();
+      if (client.state.state === "dead") return this.forget(client);
       if (client.introduced === null) return this.endUnborn(client, "out of scope", "its last handle is gone");
     }
     if (client === undefined || client.remoteId === actorId)
