@@ -9,16 +9,29 @@ const cachedStrings: string[] = new Array<string>(1024).fill("");
 const codeLists: number[][] = Array.from({ length: SHORT_STRING_MAX + 1 }, (_, length) => new Array<number>(length).fill(0));
 
 export class ByteReader {
-  readonly bytes: Buffer;
-  readonly view: DataView;
+  readonly bytes: Uint8Array;
   pos: number;
   end: number;
+  private dataView: DataView | null = null;
+  private textBuffer: Buffer | null = null;
 
   constructor(bytes: Uint8Array, pos: number, end: number) {
-    this.bytes = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.bytes = bytes;
     this.pos = pos;
     this.end = end;
+  }
+
+  /** Made when it is needed: asking a short array that lies in the engine's heap for its buffer moves it out of there, which costs more than reading it. */
+  get view(): DataView {
+    const { bytes } = this;
+    this.dataView ??= new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    return this.dataView;
+  }
+
+  private get buffer(): Buffer {
+    const { bytes } = this;
+    this.textBuffer ??= Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    return this.textBuffer;
   }
 
   fail(what: string): never {
@@ -108,7 +121,7 @@ export class ByteReader {
   textAt(tag: number, begin: number, length: number): string {
     const encoding = tag === Tag.StringLatin1 ? "latin1" : tag === Tag.StringUtf8 ? "utf8" : "utf16le";
     try {
-      return this.bytes.toString(encoding, begin, begin + length);
+      return this.buffer.toString(encoding, begin, begin + length);
     } catch (cause) {
       throw new DecodeError(`Cannot decode ${length} bytes as a string: ${(cause as Error).message}`, { cause });
     }

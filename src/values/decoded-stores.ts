@@ -11,6 +11,7 @@ import {
   alignUp,
   elementBytes,
   KIND_BUFFER,
+  KIND_UINT8,
   MAPPED_BYTES_MIN,
   PAGE_SHIFT_MAX,
   PAGE_SHIFT_MIN,
@@ -22,6 +23,8 @@ import type { MapArrayBuffer } from "./hooks.ts";
 
 /** More ranges than this are not mapped one by one: a process has a limited number of mappings. */
 const MAPPINGS_MAX = 256;
+/** So few bytes are copied faster one by one than by asking for the buffer they lie in (see ByteReader.view). */
+const COPIED_ONE_BY_ONE_MAX = 64;
 
 interface Range {
   /** Of the original ArrayBuffer. */
@@ -32,6 +35,8 @@ interface Range {
   /** Once used: the memory, and where in it the range begins. */
   buffer: ArrayBuffer | undefined;
   base: number;
+  /** The view that was made of all of it, before anything asked for the memory. */
+  first: Uint8Array | undefined;
 }
 
 interface Store {
@@ -70,7 +75,7 @@ export class DecodedStores {
         const previous = ranges[j - 1];
         if (begin + bytes > Number.MAX_SAFE_INTEGER) reader.fail("a range is too large");
         if (previous !== undefined && begin < previous.begin + previous.bytes) reader.fail("ranges overlap");
-        ranges.push({ begin, bytes, offset: 0, buffer: undefined, base: 0 });
+        ranges.push({ begin, bytes, offset: 0, buffer: undefined, base: 0, first: undefined });
       }
       this.stores.push({ whole: (code & STORE_WHOLE) !== 0, text: (code & STORE_TEXT) !== 0, ranges });
     }
@@ -112,6 +117,8 @@ export class DecodedStores {
       const range = rangeAt(store.ranges, byteOffset);
       if (range === undefined || byteOffset + byteLength > range.begin + range.bytes)
         throw new DecodeError("Cannot decode a view as part of its store: it lies outside");
+      if (kind === KIND_UINT8 && range.buffer === undefined && range.bytes === byteLength && byteLength <= COPIED_ONE_BY_ONE_MAX)
+        return this.firstOf(range);
       buffer = this.memoryOf(store, range);
       offset = range.base + byteOffset - range.begin;
       if (offset % elementBytes[kind] !== 0)
@@ -140,8 +147,21 @@ export class DecodedStores {
   }
 
   private memoryOf(store: Store, range: Range): ArrayBuffer {
-    range.buffer ??= this.makeMemory(store, range);
+    range.buffer ??= (range.first?.buffer as ArrayBuffer | undefined) ?? this.makeMemory(store, range);
     return range.buffer;
+  }
+
+  /** A few bytes by themselves, mostly the only view of their memory: that is asked for when there is another. */
+  private firstOf(range: Range): Uint8Array {
+    if (range.first !== undefined) return new Uint8Array(range.first.buffer);
+    range.first = this.copyOf(range);
+    return range.first;
+  }
+
+  private copyOf(range: Range): Uint8Array {
+    const copy = new Uint8Array(range.bytes);
+    for (let i = 0; i < copy.length; i++) copy[i] = this.flat[range.offset + i];
+    return copy;
   }
 
   private makeMemory(store: Store, range: Range): ArrayBuffer {
@@ -160,6 +180,7 @@ export class DecodedStores {
         return flat.buffer as ArrayBuffer;
       }
     }
+    if (range.bytes <= COPIED_ONE_BY_ONE_MAX) return this.copyOf(range).buffer as ArrayBuffer;
     const begin = flat.byteOffset + range.offset;
     return flat.buffer.slice(begin, begin + range.bytes) as ArrayBuffer;
   }

@@ -91,23 +91,23 @@ export class Encoder extends ByteWriter {
     this.bytes[offset] = value;
   }
 
-  /** Lets go of everything that belongs to the value. */
+  /** Lets go of everything that belongs to the value. (For most values most of it is empty, and emptying it again would cost as much as encoding one.) */
   reset(): void {
     this.resetBytes();
     this.hooks = undefined!;
-    this.functions.length = 0;
-    this.stores.clear();
-    this.shapes.clear();
-    this.objects.length = 0;
+    if (this.functions.length > 0) this.functions.length = 0;
+    if (this.stores.count > 0) this.stores.clear();
+    if (this.shapes.count > 0) this.shapes.clear();
+    if (this.objects.length > 0) this.objects.length = 0;
     if (this.seen.size > 0) this.seen.clear();
     if (this.objectNumbers.size > 0) this.objectNumbers.clear();
     if (this.functionNumbers.size > 0) this.functionNumbers.clear();
     if (this.classNumbers.size > 0) this.classNumbers.clear();
     if (this.internedStrings.size > 0) this.internedStrings.clear();
     if (this.unfinished.size > 0) this.unfinished.clear();
-    this.deferred.length = 0;
-    this.owners.length = 0;
-    this.keys.length = 0;
+    if (this.deferred.length > 0) this.deferred.length = 0;
+    if (this.owners.length > 0) this.owners.length = 0;
+    if (this.keys.length > 0) this.keys.length = 0;
     this.depth = 0;
     this.inPlace = 0;
   }

@@ -148,6 +148,7 @@ export const viewConstructors: readonly (Function | undefined)[] = [
   (globalThis as { Float16Array?: Function }).Float16Array,
 ];
 export const elementBytes: readonly number[] = [1, 1, 1, 2, 2, 4, 4, 4, 8, 8, 8, 1, 1, 2];
+export const KIND_UINT8 = 1;
 export const KIND_DATA_VIEW = 11;
 export const KIND_BUFFER = 12;
 
