@@ -23,7 +23,9 @@ export function getActor<C>(name: string, options: { namespace?: string } = {}):
 export async function kill<C>(actor: ActorHandle<C>, options: { noRestart?: boolean } = {}): Promise<void> {
   const internals = actorInternalsOf(actor);
   if (internals === undefined) throw new TypeError("Cannot kill what is not an actor handle");
-  await runtimeNow().actors.kill(internals, options.noRestart ?? true);
+  const runtime = runtimeNow();
+  internals.assertOf(runtime, "kill");
+  await runtime.actors.kill(internals, options.noRestart ?? true);
 }
 
 /** Ends the actor whose method calls it, by its own will: it is not restarted, and what was called and not answered fails with ActorDiedError. */

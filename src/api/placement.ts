@@ -33,18 +33,15 @@ export function placementGroup(bundles: Record<string, number>[], options: Place
   const runtime = runtimeNow();
   runtime.assertOpen();
   const groupId = newPlacementGroupId();
-  const group = new PlacementGroup(groupId, bundles, runtime);
-  runtime.daemon
-    .request("createPlacementGroup", {
-      groupId,
-      bundles,
-      strategy,
-      name: options.name ?? null,
-      detached: options.lifetime === "detached",
-      jobId: runtime.jobId,
-    })
-    .catch(() => {}); // ready() and wait() tell
-  return group;
+  const created = runtime.daemon.request("createPlacementGroup", {
+    groupId,
+    bundles,
+    strategy,
+    name: options.name ?? null,
+    detached: options.lifetime === "detached",
+    jobId: runtime.jobId,
+  });
+  return new PlacementGroup(groupId, bundles, runtime, created);
 }
 
 function checkBundles(bundles: Record<string, number>[]): void {

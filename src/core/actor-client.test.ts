@@ -43,3 +43,20 @@ test.each([
   expect(client.view).toMatchObject(newer);
   expect(client.effects.at(-1)).toEqual({ kind: "send", task });
 });
+
+test("a new life that is told before the connection to the former is made is connected to", () => {
+  const client = createActorClient(actorId);
+  const task = call(1, "queued");
+  step(client, { kind: "called", task });
+  const view = (incarnation: number, workerId: string) =>
+    ({ actorId, state: "ALIVE", incarnation, workerId }) as unknown as ActorView;
+  step(client, { kind: "view", view: view(0, "old") });
+  step(client, { kind: "view", view: view(1, "new") });
+  step(client, { kind: "connected", workerId: "old" as WorkerId });
+  step(client, { kind: "connected", workerId: "new" as WorkerId });
+  expect(client.effects.map((effect) => (effect.kind === "connect" ? effect.view.workerId : effect.kind))).toEqual([
+    "old",
+    "new",
+    "send",
+  ]);
+});

@@ -157,7 +157,8 @@ function viewed(client: ActorClientState, view: ActorView): void {
     disconnected(client, (known as ActorView).workerId as WorkerId);
   if ((client.state === "broken" || client.state === "ending") && !newLife) return; // still the word from before the break
   if (client.state === "broken") becomeRestarting(client);
-  if (client.state === "connecting" || client.state === "connected") return;
+  if (client.state === "connected") return;
+  if (client.state === "connecting" && known?.workerId === view.workerId) return;
   client.state = "connecting";
   client.effects.push({ kind: "connect", view });
 }

@@ -1,3 +1,5 @@
+import { timerMs } from "../base/timer-ms.ts";
+
 /**
  * Wakes whoever waits for "something changed". Waiters check their condition, then wait, then check again; as nothing else runs between a
  * check and `wait()`, no ring is missed.
@@ -27,7 +29,7 @@ export class Doorbell {
     if (deadline === Number.POSITIVE_INFINITY) return this.wait().then(() => true);
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<boolean>((resolve) => {
-      timer = setTimeout(resolve, Math.max(0, deadline - performance.now()), false);
+      timer = setTimeout(resolve, timerMs(Math.max(0, deadline - performance.now())), false);
     });
     try {
       return await Promise.race([this.wait().then(() => true), late]);

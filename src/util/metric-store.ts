@@ -17,6 +17,8 @@ export interface MetricPoint {
   readonly meta: MetricMeta;
   readonly tags: Tags;
   value: number;
+  /** Of a gauge: when it was set, in milliseconds of Unix time. */
+  setMs: number;
   count: number;
   /** Observations by bucket, each alone, the one without bound last. */
   readonly buckets: number[];
@@ -30,7 +32,9 @@ export class MetricStore {
   }
 
   set(meta: MetricMeta, tags: Tags, value: number): void {
-    this.point(meta, tags).value = value;
+    const point = this.point(meta, tags);
+    point.value = value;
+    point.setMs = Date.now();
   }
 
   observe(meta: MetricMeta, tags: Tags, value: number): void {
@@ -42,11 +46,15 @@ export class MetricStore {
     point.value += value;
   }
 
-  /** Adds what another process counted. Of a gauge the latest arrival holds. */
+  /** Adds what another process counted. Of a gauge the latest one set holds. */
   merge(points: readonly MetricPoint[]): void {
-    for (const { meta, tags, value, count, buckets } of points) {
+    for (const { meta, tags, value, setMs, count, buckets } of points) {
       const mine = this.point(meta, tags);
-      mine.value = meta.kind === "gauge" ? value : mine.value + value;
+      if (meta.kind !== "gauge") mine.value += value;
+      else if (setMs >= mine.setMs) {
+        mine.value = value;
+        mine.setMs = setMs;
+      }
       mine.count += count;
       for (let i = 0; i < Math.min(buckets.length, mine.buckets.length); i++)
         mine.buckets[i] = (mine.buckets[i] as number) + (buckets[i] as number);
@@ -69,7 +77,7 @@ export class MetricStore {
     let point = this.points.get(key);
     if (point === undefined) {
       const buckets = meta.kind === "histogram" ? new Array<number>(meta.boundaries.length + 1).fill(0) : [];
-      point = { meta, tags, value: 0, count: 0, buckets };
+      point = { meta, tags, value: 0, setMs: 0, count: 0, buckets };
       this.points.set(key, point);
     }
     return point;

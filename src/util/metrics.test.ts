@@ -14,6 +14,13 @@ describe("MetricStore", () => {
     expect(store.list().map(({ value }) => value)).toEqual([3]);
   });
 
+  test("of a gauge the latest one set holds, whenever it arrives", () => {
+    const point = (value: number, setMs: number) => ({ meta: gauge, tags: {}, value, setMs, count: 0, buckets: [] });
+    const store = new MetricStore();
+    for (const one of [point(1, 10), point(100, 30), point(3, 20)]) store.merge([one]);
+    expect(store.list().map(({ value }) => value)).toEqual([100]);
+  });
+
   test("merging adds counters and histograms, and replaces gauges", () => {
     const [mine, other] = [new MetricStore(), new MetricStore()];
     for (const store of [mine, other]) {

@@ -14,7 +14,7 @@ interface Taker {
 export class QueueActor {
   private readonly maxSize: number;
   /** From `head` on; the part before it is cut off when it is the larger one. */
-  private items: Boxed[] = [];
+  private items: (Boxed | undefined)[] = [];
   private head = 0;
   private readonly takers = new WaitingLine<Taker>();
   private readonly putters = new WaitingLine<Boxed>();
@@ -71,7 +71,8 @@ export class QueueActor {
   }
 
   private take(): Boxed {
-    const box = this.items[this.head++] as Boxed;
+    const box = this.items[this.head] as Boxed;
+    this.items[this.head++] = undefined; // it may hold much
     if (this.head > 64 && this.head * 2 > this.items.length) {
       this.items = this.items.slice(this.head);
       this.head = 0;

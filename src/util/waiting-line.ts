@@ -1,4 +1,5 @@
 /** People in a line: each waits until it is served, its time is up, or it is told to leave. For use inside actors. */
+import { timerMs } from "../base/timer-ms.ts";
 
 interface Place<T> {
   readonly ask: T;
@@ -22,7 +23,7 @@ export class WaitingLine<T> {
     if (signal?.aborted === true) return Promise.resolve(false);
     return new Promise((resolve) => {
       const giveUp = (): void => place.leave(false);
-      const timer = timeoutMs === null ? undefined : setTimeout(giveUp, timeoutMs);
+      const timer = timeoutMs === null ? undefined : setTimeout(giveUp, timerMs(timeoutMs));
       const place: Place<T> = {
         ask,
         leave: (served) => {

@@ -169,6 +169,43 @@ describe("Concurrency groups", () => {
   });
 });
 
+describe("Calls of one caller whose arguments have to be loaded first", () => {
+  class Box {
+    readonly n: number;
+    constructor(n: number) {
+      this.n = n;
+    }
+  }
+  class Recorder {
+    readonly seen: number[] = [];
+    private fn: ((x: number) => number) | null = null;
+    async take(value: Box | number): Promise<void> {
+      this.seen.push(typeof value === "number" ? value : value.n);
+    }
+    setFn(fn: (x: number) => number): void {
+      this.fn = fn;
+    }
+    call(x: number): number {
+      return (this.fn as (x: number) => number)(x);
+    }
+    async order(): Promise<number[]> {
+      return this.seen;
+    }
+  }
+
+  test("start in their order all the same", async () => {
+    const recorder = shoal.remote(Recorder, { numCpus: 0 }).remote();
+    const factor = 3;
+    recorder.take.remote(new Box(1));
+    recorder.take.remote(2);
+    recorder.take.remote(shoal.put(new Box(3)) as shoal.ObjectRef<Box | number>);
+    recorder.take.remote(4);
+    recorder.setFn.remote((x) => x * factor);
+    expect(await shoal.get(recorder.call.remote(5))).toBe(15);
+    expect(await shoal.get(recorder.order.remote())).toEqual([1, 2, 3, 4]);
+  });
+});
+
 describe("maxPendingCalls", () => {
   test("makes .remote() throw past it, per handle, until calls are done", async () => {
     const signal = SignalActor.remote();

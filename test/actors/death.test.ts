@@ -173,6 +173,27 @@ describe("kill()", () => {
   });
 });
 
+describe("An actor that ends its process", () => {
+  test("has answered the calls before, also those of the same moment", async () => {
+    class Leaver {
+      one(): number {
+        return 1;
+      }
+      leave(): void {
+        process.exit(3);
+      }
+    }
+    for (let i = 0; i < 3; i++) {
+      const actor = shoal.remote(Leaver, { numCpus: 0 }).remote();
+      await shoal.get(actor.one.remote());
+      const refs = [actor.one.remote(), actor.one.remote()];
+      const last = actor.leave.remote();
+      expect(await shoal.get(refs)).toEqual([1, 1]);
+      expect(await died(last)).toBeInstanceOf(shoal.ActorDiedError);
+    }
+  });
+});
+
 describe("exitActor()", () => {
   test("ends the actor for good, whatever its restarts, after what came before it", async () => {
     const actor = shoal.remote(Counter, { maxRestarts: 3, maxTaskRetries: 3, maxConcurrency: 1, numCpus: 0 }).remote();

@@ -127,6 +127,35 @@ describe("getIfExists", () => {
     expect(await shoal.get(second.add.remote())).toBe(5);
   });
 
+  test("in the tick in which the actor is killed, its handle learns of the death as others do", async () => {
+    const get = () => CounterActor.options({ name: "killed-meanwhile", getIfExists: true }).remote();
+    const first = get();
+    await shoal.get(first.add.remote());
+    const killing = shoal.kill(first);
+    const second = get();
+    const outcome = await shoal.get(second.add.remote()).catch((error: shoal.ActorDiedError) => error.reason);
+    await killing;
+    expect([1, "killed"]).toContain(outcome);
+    expect((await rejection<shoal.ActorDiedError>(shoal.get(first.add.remote()))).reason).toBe("killed");
+  });
+
+  test("a handle stands for the actor it was given, wherever it goes, and not for the next of that name", async () => {
+    const get = () => CounterActor.options({ name: "succeeded", getIfExists: true }).remote();
+    const made = get();
+    const found = get();
+    await shoal.get([made.add.remote(), found.add.remote()]);
+    await shoal.kill(made);
+    const next = get();
+    expect(await shoal.get(next.add.remote())).toBe(1);
+    const use = shoal.remote(async (old: typeof made) => {
+      const error = await shoal.get(old.add.remote()).catch((reason) => reason);
+      await shoal.kill(old);
+      return (error as shoal.ActorDiedError).reason;
+    });
+    expect(await shoal.get([use.remote(made), use.remote(found)])).toEqual(["killed", "killed"]);
+    expect(await shoal.get(next.add.remote())).toBe(2);
+  });
+
   test("a handle that is killed at once kills the actor it is found to stand for", async () => {
     const get = () => CounterActor.options({ name: "killed-at-once", getIfExists: true }).remote();
     const first = get();

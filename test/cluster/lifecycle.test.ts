@@ -40,6 +40,24 @@ describe("init()", () => {
     });
   });
 
+  test("ends handles with their session: later ones do not take them", async () => {
+    await shoal.init({ numCpus: 1, logToDriver: false });
+    class Counter {
+      add(): number {
+        return 1;
+      }
+    }
+    const make = () => shoal.remote(Counter, { numCpus: 0, name: "of-a-session", getIfExists: true }).remote();
+    const old = make();
+    await shoal.get(old.add.remote());
+    await shoal.shutdown();
+    await shoal.init({ numCpus: 1, logToDriver: false });
+    await expect(shoal.kill(old)).rejects.toThrow("earlier session");
+    const take = shoal.remote((_handle: unknown) => 1);
+    expect(() => take.remote(old)).toThrow("args[0]: a handle of actor Counter of an earlier session");
+    expect(await shoal.get(make().add.remote())).toBe(1);
+  });
+
   test("can be called again after shutdown(), and functions and classes go on to work", async () => {
     class Counter {
       n = 0;

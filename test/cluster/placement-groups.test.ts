@@ -196,6 +196,15 @@ describe("A placement group that makes no sense", () => {
     expect(thrownBy(() => shoal.placementGroup([{ CPU: 1 }], { lifetime: "forever" as never }))).toBeInstanceOf(TypeError);
   });
 
+  test("by ready() and wait() when its name is taken", async () => {
+    const first = shoal.placementGroup([{ CPU: 0.1 }], { name: "taken" });
+    await shoal.get(first.ready());
+    const second = shoal.placementGroup([{ CPU: 0.1 }], { name: "taken" });
+    for (const waiting of [second.wait(), shoal.get(second.ready())])
+      expect((await rejection(waiting)).message).toContain("'taken' as the name is taken");
+    await shoal.removePlacementGroup(first);
+  });
+
   test("or a bundle that it has not, or that is too small, is rejected at the call", async () => {
     const group = shoal.placementGroup([{ CPU: 1 }]);
     await group.wait();

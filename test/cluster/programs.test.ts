@@ -43,6 +43,20 @@ await shoal.shutdown();
     expect(results.map(({ stdout }) => stdout)).toEqual(["ready\nfirst 1\n", "ready\nsecond 1\n"]);
   });
 
+  test("ends when it has nothing more to do, although a placement group it has asked for cannot be had", async () => {
+    const { stdout, code } = await runProgram({
+      files: {
+        "main.mjs": `${header}
+await shoal.init({ numCpus: 1 });
+const group = shoal.placementGroup([{ cake: 1 }]);
+group.ready();
+console.log(await group.wait({ timeoutMs: 10 }));`,
+      },
+      args: ["main.mjs"],
+    });
+    expect([stdout, code]).toEqual(["false\n", 0]);
+  });
+
   test("that is given a directory that cannot be used says so", async () => {
     const { stderr, code } = await runProgram({
       files: { "main.mjs": `${header}await shoal.init();`, "a-file": "" },

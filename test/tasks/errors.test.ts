@@ -2,11 +2,21 @@ import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import * as shoal from "shoal";
 import { describe, expect, test } from "vitest";
-import { newSignal, newTally } from "../support/board.ts";
+import { newSignal, newTally, type Signal } from "../support/board.ts";
 import { useSession } from "../support/session.ts";
 import { rejection } from "../support/wait-for.ts";
 
 useSession();
+
+const refuses = (): never => {
+  throw new RangeError("not to be looked at");
+};
+
+const revokedProxy = (): object => {
+  const { proxy, revoke } = Proxy.revocable({}, {});
+  revoke();
+  return proxy;
+};
 
 class QuotaError extends Error {
   override name = "QuotaError";
@@ -118,6 +128,73 @@ describe("an error thrown in a task", () => {
     expect(error.message).toContain("with baggage");
   });
 
+  test.each([
+    ["an object without a text", () => Object.create(null)],
+    ["an object whose text throws", () => ({ toString: refuses })],
+    ["an error whose message throws", () => Object.defineProperty(new Error("a"), "message", { get: refuses })],
+    ["a revoked proxy", revokedProxy],
+    ["a proxy that answers nothing", () => new Proxy({}, { getPrototypeOf: refuses, get: refuses })],
+  ])("that cannot be looked at is a TaskError all the same: %s", async (_name, make) => {
+    const fail = shoal.remote((make: () => unknown) => {
+      throw make();
+    });
+    const error = await rejection(shoal.get(fail.remote(make)));
+    expect(error).toBeInstanceOf(shoal.TaskError);
+    class Thrower {
+      throw(make: () => unknown): void {
+        throw make();
+      }
+      ok(): string {
+        return "ok";
+      }
+    }
+    const actor = shoal.remote(Thrower, { numCpus: 0 }).remote();
+    expect(await rejection(shoal.get(actor.throw.remote(make)))).toBeInstanceOf(shoal.TaskError);
+    expect(await shoal.get(actor.ok.remote())).toBe("ok");
+    class Unborn {
+      constructor(make: () => unknown) {
+        throw make();
+      }
+      ok(): void {}
+    }
+    const unborn = await rejection<shoal.ActorDiedError>(
+      shoal.get(shoal.remote(Unborn, { numCpus: 0 }).remote(make).ok.remote()),
+    );
+    expect(unborn).toBeInstanceOf(shoal.ActorDiedError);
+    expect(unborn.reason).toBe("constructor failed");
+  });
+
+  test("that is larger than a message keeps its class and that of its cause, and arrives shortened", async () => {
+    const fail = shoal.remote(() => {
+      throw Object.assign(new RangeError(`far ${"o".repeat(2_000_000)}ut`), { size: 5, detail: new Uint8Array(6_000_000) });
+    });
+    const error = await rejection<shoal.TaskError>(shoal.get(fail.remote()));
+    expect(error).toBeInstanceOf(shoal.TaskError);
+    expect(error).toMatchObject({ code: "TASK_FAILED", functionName: "fail" });
+    const cause = error.cause as RangeError;
+    expect(cause).toBeInstanceOf(RangeError);
+    expect(cause).toMatchObject({ size: 5 });
+    expect(cause.message.startsWith("far ooo")).toBe(true);
+  });
+
+  test("out of a timer fails its task, and no task that comes after it to that worker", async () => {
+    const throwLater = shoal.remote(
+      () =>
+        new Promise(() => {
+          setTimeout(() => {
+            throw new RangeError("out of a timer");
+          });
+        }),
+      { maxRetries: 0 },
+    );
+    const next = shoal.remote((x: number) => x, { maxRetries: 0 });
+    for (let i = 0; i < 5; i++) {
+      const errors = await Promise.all([rejection(shoal.get(throwLater.remote())), rejection(shoal.get(throwLater.remote()))]);
+      for (const error of errors) expect(error.cause).toMatchObject({ message: "out of a timer" });
+      expect(await shoal.get([0, 1, 2, 3].map((x) => next.remote(x)))).toEqual([0, 1, 2, 3]);
+    }
+  });
+
   test("names the user's own file and line, and hides ours", async () => {
     const error = await rejection<shoal.TaskError>(shoal.get(failing.remote("where")));
     const line = error.remoteStack.split("\n").find((frame) => frame.includes("errors.test.ts"));
@@ -188,6 +265,16 @@ describe("a task whose argument failed", () => {
 });
 
 describe("get", () => {
+  test("waits as long as it is told, also for longer than a timer can", async () => {
+    const signal = newSignal();
+    const held = shoal.remote(async (signal: Signal) => shoal.get(signal.wait.remote()), { numCpus: 0 }).remote(signal);
+    const got = shoal.get(held, { timeoutMs: 2 ** 31 });
+    const ready = shoal.wait([held], { timeoutMs: Number.MAX_SAFE_INTEGER });
+    await shoal.get(signal.send.remote());
+    await got;
+    expect((await ready)[0]).toEqual([held]);
+  });
+
   test("of a list rejects at the first failure without waiting for the rest", async () => {
     const signal = newSignal();
     const slow = shoal.remote(async (gate: typeof signal) => shoal.get(gate.wait.remote())).remote(signal);

@@ -1,7 +1,9 @@
 import * as shoal from "shoal";
 import { describe, expect, test } from "vitest";
+import { newSignal, type Signal } from "../support/board.ts";
 import { descendantsOf } from "../support/processes.ts";
 import { useSession } from "../support/session.ts";
+import { waitFor } from "../support/wait-for.ts";
 
 describe("on one CPU", () => {
   useSession({ numCpus: 1 });
@@ -39,6 +41,26 @@ describe("on one CPU", () => {
       return 1 + (await shoal.get(ready[0]!));
     });
     expect(await shoal.get(waits.remote(5))).toBe(5);
+  });
+
+  test("a task that returns while a get of it still waits leaves its worker to the next tasks", async () => {
+    const signal = newSignal();
+    const parked = shoal.remote(async (signal: Signal) => shoal.get(signal.wait.remote()), { numCpus: 0 });
+    const leaves = shoal.remote((signal: Signal) => {
+      shoal.get(parked.remote(signal)).catch(() => undefined);
+      return process.pid;
+    });
+    for (let i = 0; i < 4; i++) expect(await shoal.get(leaves.remote(signal))).toBeGreaterThan(0);
+    await waitFor("the CPU to be free", async () => (await shoal.availableResources()).CPU === 1);
+    await shoal.get(signal.send.remote());
+  });
+
+  test("and one that waited for a placement group", async () => {
+    const group = shoal.placementGroup([{ cake: 1 }]);
+    const asks = shoal.remote(async (group: shoal.PlacementGroup) => group.wait({ timeoutMs: 1 }));
+    for (let i = 0; i < 3; i++) expect(await shoal.get(asks.remote(group))).toBe(false);
+    await waitFor("the CPU to be free", async () => (await shoal.availableResources()).CPU === 1);
+    await shoal.removePlacementGroup(group);
   });
 
   test("a task may start tasks and not wait for them", async () => {

@@ -257,14 +257,14 @@ export class Head implements HeadSide {
 
   /**
    * The actor of a handle that arrived somewhere. The handle may have travelled faster than the order to create its actor, so an unknown one is
-   * waited for, up to `creationMs`; null then. A handle that stands for whoever has a name is found by the name.
+   * waited for, up to `creationMs`; null then. The id of a handle by `getIfExists` that found another actor is none: that actor is found by the name.
    */
   subscribeActor(
     actorId: ActorId,
     byName: { readonly name: string; readonly namespace: string } | null,
     from: Subscriber,
   ): ActorView | null | Promise<ActorView | null> {
-    const view = (byName === null ? null : this.findActor(byName.namespace, byName.name, from)) ?? this.actor(actorId);
+    const view = this.actor(actorId) ?? (byName === null ? null : this.findActor(byName.namespace, byName.name, from));
     if (view === null) return this.awaitCreation(actorId, from);
     if (view.state !== "DEAD") this.subscriptions.add(view.actorId, from);
     return view;

@@ -18,7 +18,7 @@ export interface HandleSpec {
   readonly concurrencyGroups: readonly string[];
 }
 
-/** Handles whose actor is found by name when they arrive elsewhere: `getIfExists` may have given another actor than was asked for. */
+/** For handles that travel before it is known whether `getIfExists` makes an actor or finds another: that is then found by its name. */
 interface ByName {
   readonly name: string;
   readonly namespace: string;
@@ -55,9 +55,19 @@ export class ActorHandleInternals {
     return this.ref === null ? null : ObjectRef.recordOf(this.ref, this.runtime, "use");
   }
 
+  /** Throws when the handle is not of this session. */
+  assertOf(runtime: Runtime, verb: string): void {
+    if (this.runtime !== runtime)
+      throw new TypeError(
+        `Cannot ${verb} a handle of actor ${this.spec.className} of an earlier session: it ended with shutdown()`,
+      );
+  }
+
   toWire(noteRef: (record: ObjectRecord) => WireRef): HandleWire {
     const record = this.handleRecord;
-    return [this.actorId, this.spec, record === null ? null : noteRef(record), this.byName];
+    const settled = this.byName === null ? null : this.runtime.actors.settledId(this.actorId);
+    const counted = record === null ? null : noteRef(record);
+    return settled === null ? [this.actorId, this.spec, counted, this.byName] : [settled, this.spec, counted, null];
   }
 
   /** The handle a user sees. */

@@ -22,6 +22,7 @@ import { newOwned } from "../../core/ownership-state.ts";
 import { isRecord, type LocalDefinition, type TaskRecord } from "../../core/task-record.ts";
 import { Kind } from "../../wire/index.ts";
 import type { ActorSpec, ActorView } from "../../wire/messages.ts";
+import type { MethodResult } from "../daemon/methods.ts";
 import type { ActorClassSpec } from "./actor-class.ts";
 import { type Client, deadView, deathError, newClient, startsNoMore, unavailableError, waitsFor } from "./actor-client-record.ts";
 import { ActorHandleInternals, type HandleSpec, type MethodKind } from "./actor-handle.ts";
@@ -45,8 +46,9 @@ export class Actors {
   private readonly clients = new Map<ActorId, Client>();
   private readonly byRemoteId = new Map<ActorId, Set<Client>>();
   private readonly active = new Set<Client>();
-  /** News of actors that nobody here follows yet: it came before the answer to whoever asked for the actor. */
-  private readonly unclaimed = new Map<ActorId, ActorView>();
+  /** Questions to the head for an actor that are not answered yet, and what it has told of actors meanwhile: it may come before the answer. */
+  private asked = 0;
+  private readonly toldMeanwhile = new Map<ActorId, ActorView>();
 
   constructor(runtime: Runtime) {
     this.runtime = runtime;
@@ -137,24 +139,38 @@ export class Actors {
       if (client.refusal !== null) return; // killed meanwhile
       wire = wireArgs(this.runtime, args);
     }
-    const view = (await this.introduce(client, "createActor", {
-      ...actor,
-      jobId: this.runtime.jobId,
-      namespace: actor.namespace || this.runtime.namespace,
-    })) as ActorView;
-    if (view.actorId !== actor.actorId && view.handleIndex !== null && !client.abandoned)
-      client.found = this.runtime.refFromWire([view.ownerId, view.handleIndex, ""]);
-    this.answered(client, view);
+    const asked = { ...actor, jobId: this.runtime.jobId, namespace: actor.namespace || this.runtime.namespace };
+    await this.introduce(client, "createActor", asked, (view) => {
+      if (view.actorId !== actor.actorId && view.handleIndex !== null && !client.abandoned)
+        client.found = this.runtime.refFromWire([view.ownerId, view.handleIndex, ""]);
+      this.answered(client, view);
+    });
   }
 
   /** Asks the head to create the actor, or where it is. */
-  private introduce(client: Client, method: "createActor" | "subscribeActor", params: unknown): Promise<unknown> {
-    const answer = this.runtime.daemon.request(method, params);
-    client.introduced = answer.then(
-      () => {},
-      () => {},
-    );
+  private introduce<M extends "createActor" | "subscribeActor">(
+    client: Client,
+    method: M,
+    params: unknown,
+    take: (view: MethodResult<M>) => void,
+  ): Promise<void> {
+    const answer = this.ask(method, params, take);
+    client.introduced = answer.catch(() => {});
     return answer;
+  }
+
+  /** `take` is called before what the head has told meanwhile is forgotten. */
+  private async ask<M extends "createActor" | "subscribeActor" | "getActor", T>(
+    method: M,
+    params: unknown,
+    take: (view: MethodResult<M>) => T,
+  ): Promise<T> {
+    this.asked++;
+    try {
+      return take(await this.runtime.daemon.request(method, params));
+    } finally {
+      if (--this.asked === 0) this.toldMeanwhile.clear();
+    }
   }
 
   /** The head has said where the actor is. What it has told since then may have come first. */
@@ -162,8 +178,7 @@ export class Actors {
     client.introduced ??= Promise.resolve();
     this.follow(client, view.actorId);
     this.apply(client, { kind: "view", view });
-    const newer = this.unclaimed.get(view.actorId);
-    this.unclaimed.delete(view.actorId);
+    const newer = this.toldMeanwhile.get(view.actorId);
     if (newer !== undefined) this.apply(client, { kind: "view", view: newer });
     this.runtime.drain();
   }
@@ -221,28 +236,30 @@ export class Actors {
     return client;
   }
 
-  private async locate(client: Client, handle: ActorHandleInternals): Promise<void> {
-    const asked = { actorId: handle.actorId, ...(handle.byName === null ? {} : { byName: handle.byName }) };
-    const view = (await this.introduce(client, "subscribeActor", asked)) as ActorView | null;
-    if (view === null)
-      throw new ActorNotFoundError(
-        `Cannot find actor ${handle.spec.className} (${handle.actorId}): the cluster does not know it`,
-        { actorId: handle.actorId, actorClass: handle.spec.className },
-      );
-    this.answered(client, view);
+  private locate(client: Client, handle: ActorHandleInternals): Promise<void> {
+    const { actorId, spec, byName } = handle;
+    return this.introduce(client, "subscribeActor", { actorId, ...(byName === null ? {} : { byName }) }, (view) => {
+      if (view === null)
+        throw new ActorNotFoundError(`Cannot find actor ${spec.className} (${actorId}): the cluster does not know it`, {
+          actorId,
+          actorClass: spec.className,
+        });
+      this.answered(client, view);
+    });
   }
 
-  async getByName(name: string, namespace: string | undefined): Promise<any> {
+  getByName(name: string, namespace: string | undefined): Promise<any> {
     const wanted = namespace ?? this.runtime.namespace;
-    const view = (await this.runtime.daemon.request("getActor", { name, namespace: wanted })) as ActorView | null;
-    if (view === null)
-      throw new ActorNotFoundError(`Cannot find an actor named '${name}' in namespace '${wanted}'`, {
-        actorName: name,
-        namespace: wanted,
-      });
-    const handle = ActorHandleInternals.fromView(view, this.runtime);
-    if (!this.clients.has(view.actorId)) this.answered(this.addClient(view.actorId, view.className), view);
-    return handle;
+    return this.ask("getActor", { name, namespace: wanted }, (view) => {
+      if (view === null)
+        throw new ActorNotFoundError(`Cannot find an actor named '${name}' in namespace '${wanted}'`, {
+          actorName: name,
+          namespace: wanted,
+        });
+      const handle = ActorHandleInternals.fromView(view, this.runtime);
+      if (!this.clients.has(view.actorId)) this.answered(this.addClient(view.actorId, view.className), view);
+      return handle;
+    });
   }
 
   // -------------------------------------------------------------- calling
@@ -427,7 +444,7 @@ export class Actors {
    * closed, so that every call that was answered is.
    */
   viewed(view: ActorView): void {
-    if (!this.byRemoteId.has(view.actorId)) this.unclaimed.set(view.actorId, view);
+    if (this.asked > 0) this.toldMeanwhile.set(view.actorId, view);
     for (const client of this.byRemoteId.get(view.actorId) ?? []) {
       const { state } = client;
       const worker = state.view?.workerId ?? null;
@@ -475,6 +492,12 @@ export class Actors {
     }, brokenMs).unref();
   }
 
+  /** The id by which others find the actor of a handle that was made here; null while it is not known whether `getIfExists` finds one. */
+  settledId(actorId: ActorId): ActorId | null {
+    const client = this.clients.get(actorId);
+    return client === undefined || client.state.view === null ? null : client.remoteId;
+  }
+
   workerOf(task: TaskRecord): WorkerId | undefined {
     return this.clients.get(task.actorId as ActorId)?.state.view?.workerId ?? undefined;
   }
@@ -490,11 +513,10 @@ export class Actors {
     if (client !== undefined) {
       client.abandoned = true;
       client.found?.[Symbol.dispose]();
-      if (client.state.state === "dead") return this.forget(client);
+      if (client.state.state === "dead" || client.remoteId !== actorId) return this.forget(client);
       if (client.introduced === null) return this.endUnborn(client, "out of scope", "its last handle is gone");
     }
-    if (client === undefined || client.remoteId === actorId)
-      this.runtime.daemon.request("actorOutOfScope", { actorId }).catch(() => {});
+    this.runtime.daemon.request("actorOutOfScope", { actorId }).catch(() => {});
   }
 
   async kill(handle: ActorHandleInternals, noRestart: boolean): Promise<void> {

@@ -19,8 +19,9 @@ export class DaemonLink {
   private early: ToDaemon[] = [];
   private earlyRequests: (() => void)[] = [];
   private lost: Error | null = null;
-  /** Somebody wants the process to stay alive; set by `keepAlive`. A request under way does, too: its caller waits. */
+  /** Somebody wants the process to stay alive; set by `keepAlive`. A request under way does, too, as a rule: its caller waits. */
   private kept = true;
+  private awaited = 0;
   private welcome: { resolve(info: WelcomeInfo): void; reject(error: Error): void } | null = null;
 
   constructor(handlers: DaemonHandlers) {
@@ -54,19 +55,29 @@ export class DaemonLink {
     else if (this.lost === null) this.early.push(message);
   }
 
-  request(method: string, params: unknown): Promise<any> {
+  /** The daemon's answer. `keepsAlive` false: the process need not stay for it. */
+  request(method: string, params: unknown, { keepsAlive = true } = {}): Promise<any> {
     if (this.lost !== null) return Promise.reject(this.lost);
-    if (this.link !== null) return this.call(this.link, method, params);
+    if (this.link !== null) return this.call(this.link, method, params, keepsAlive);
     return new Promise((resolve, reject) => {
-      this.earlyRequests.push(() => this.call(this.link as Link, method, params).then(resolve, reject));
+      this.earlyRequests.push(() => this.call(this.link as Link, method, params, keepsAlive).then(resolve, reject));
     });
   }
 
-  private call(link: Link, method: string, params: unknown): Promise<any> {
+  private call(link: Link, method: string, params: unknown, keepsAlive: boolean): Promise<any> {
     const answer = this.requests.call(link, method, params);
-    this.holdProcess();
+    if (keepsAlive) {
+      this.awaited++;
+      this.holdProcess();
+      answer.then(this.answered, this.answered);
+    }
     return answer;
   }
+
+  private readonly answered = (): void => {
+    this.awaited--;
+    this.holdProcess();
+  };
 
   /** The process stays alive for this connection (true), or only while a request is under way. */
   keepAlive(on: boolean): void {
@@ -75,7 +86,7 @@ export class DaemonLink {
   }
 
   private holdProcess(): void {
-    if (this.kept || this.requests.size > 0) this.link?.socket.ref();
+    if (this.kept || this.awaited > 0) this.link?.socket.ref();
     else this.link?.socket.unref();
   }
 
@@ -107,8 +118,7 @@ export class DaemonLink {
         this.welcome = null;
         return;
       case Kind.Response:
-        this.requests.settle(message[1], message[2], message[3], errorFromWire);
-        return this.holdProcess();
+        return this.requests.settle(message[1], message[2], message[3], errorFromWire);
       default:
         this.handlers.onMessage(message);
     }

@@ -3,6 +3,7 @@
 import type { GetOptions } from "../../api/types.ts";
 import { GetTimeoutError, ObjectLostError, ObjectReconstructionFailedError } from "../../base/errors.ts";
 import { type NodeId, nodeKeyOf } from "../../base/ids.ts";
+import { timerMs } from "../../base/timer-ms.ts";
 import { isSettled, type ObjectRecord } from "../../core/object-record.ts";
 import { step } from "../../core/ownership.ts";
 import { newOwned } from "../../core/ownership-state.ts";
@@ -318,7 +319,8 @@ abstract class RecordsWaiter implements Waiter {
     this.onEnd = runtime.waitStarted();
     for (const record of records) record.localRefs++;
     if (timeoutMs !== undefined && timeoutMs !== Number.POSITIVE_INFINITY)
-      this.timer = setTimeout(() => this.timedOut(), timeoutMs);
+      // When time is up what has arrived is read first: this process may have been busy with something else.
+      this.timer = setTimeout(() => setImmediate(() => this.ended || this.timedOut()), timerMs(timeoutMs));
   }
 
   abstract settled(record: ObjectRecord): void;

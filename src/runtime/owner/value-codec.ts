@@ -90,7 +90,7 @@ export class ValueCodec implements EncodeHooks, DecodeHooks {
       return { tag: "ref", data: this.noteRef(ObjectRef.recordOf(value, this.runtime, `send ${path()}:`)) };
     if (typeof value === "function") return this.encodeCallable(value, path);
     const actor = actorInternalsOf(value);
-    if (actor !== undefined) return { tag: "actor", data: actor.toWire((record) => this.noteRef(record)) };
+    if (actor !== undefined) return { tag: "actor", data: this.actorToWire(actor, path) };
     if (value instanceof PlacementGroup) return { tag: "pg", data: [value.id, value.bundles] };
     if (value instanceof ObjectRefGenerator) {
       throw new SerializationError(
@@ -148,6 +148,11 @@ export class ValueCodec implements EncodeHooks, DecodeHooks {
     return foreign === null ? [this.runtime.selfId, record.index, ""] : [foreign.owner, record.index, foreign.address];
   }
 
+  private actorToWire(actor: ActorHandleInternals, path: PathOf): unknown {
+    actor.assertOf(this.runtime, `send ${path()}:`);
+    return actor.toWire((record) => this.noteRef(record));
+  }
+
   private noteRef(record: ObjectRecord): WireRef {
     this.collecting ??= [];
     this.collecting.push(record);
@@ -156,7 +161,7 @@ export class ValueCodec implements EncodeHooks, DecodeHooks {
 
   private encodeCallable(value: Function, path: PathOf): (Special & { payload?: unknown }) | undefined {
     const actor = actorInternalsOf(value);
-    if (actor !== undefined) return { tag: "actor", data: actor.toWire((record) => this.noteRef(record)) };
+    if (actor !== undefined) return { tag: "actor", data: this.actorToWire(actor, path) };
     const remote = remoteToWire(value, this.runtime, (record) => this.noteRef(record));
     if (remote !== undefined) return { tag: "remote", data: remote };
     const key = this.runtime.functions.keyOf(value, path);

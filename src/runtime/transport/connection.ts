@@ -35,8 +35,4 @@ export class Requests {
     this.pending.clear();
     for (const request of all) request.reject(error);
   }
-
-  get size(): number {
-    return this.pending.size;
-  }
 }

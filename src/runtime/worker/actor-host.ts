@@ -7,7 +7,7 @@ import type { ActorInfo } from "../owner/runtime.ts";
 import { runInTask, runSynchronously, type TaskContext } from "../owner/task-context.ts";
 import { ArgumentFailed, type Executor, isThenable } from "./executor.ts";
 import { newLoadedDefinition } from "./loaded-definition.ts";
-import { toTaskError } from "./task-error.ts";
+import { readable, toTaskError } from "./task-error.ts";
 import type { TaskRun } from "./task-run.ts";
 
 interface ActorStart {
@@ -31,6 +31,8 @@ interface Group {
 export class ActorHost {
   spec: ActorSpec | null = null;
   incarnation = 0;
+  /** Of callers one of whose calls waits for its arguments before it starts: when the latest such call has started. */
+  private readonly starting = new Map<WorkerId, Promise<void>>();
   gpuIds: readonly number[] = [];
   private readonly executor: Executor;
   private instance: any = null;
@@ -75,7 +77,8 @@ export class ActorHost {
       this.instance = runInTask(this.constructorContext(start), () => new Class(...args));
       await runtime.borrows.unregistered(null); // with the news its creator lets go of the arguments
       runtime.daemon.send([Kind.ActorReady, spec.actorId, incarnation, null, ""]);
-    } catch (error) {
+    } catch (thrown) {
+      const error = readable(thrown);
       const wrapped =
         error instanceof ArgumentFailed ? error.cause : toTaskError(error, `${start.className}.constructor`, runtime);
       runtime.daemon.send([Kind.ActorReady, spec.actorId, incarnation, runtime.encodeError(wrapped), wrapped.message]);
@@ -156,10 +159,11 @@ export class ActorHost {
       this.executor.fail(run, new TypeError(`Cannot call method '${wire.method}': the actor has none of that name`));
       return null;
     }
-    if (wire.numReturns === -1 || method.constructor.name !== "Function") return this.beginAsync(run, method);
+    if (this.starting.has(run.owner)) return this.beginInTurn(run, method);
     try {
       const args = this.executor.decodeArgs(run.args);
-      if (args === null) return this.beginAsync(run, method);
+      if (args === null) return this.beginInTurn(run, method);
+      if (wire.numReturns === -1 || method.constructor.name !== "Function") return this.beginAsync(run, method, args);
       const result = runSynchronously(run, () => method.apply(this.instance, args));
       if (isThenable(result)) return this.executor.settleLater(run, result);
       this.executor.succeed(run, result);
@@ -169,20 +173,43 @@ export class ActorHost {
     return null;
   }
 
-  /** Calls whose arguments have to be fetched still start in order: nothing else is awaited before the method is called. */
-  private async beginAsync(run: TaskRun, method: Function): Promise<void> {
+  /** Never rejects. */
+  private beginAsync(run: TaskRun, method: Function, args: unknown[]): Promise<void> {
     this.executor.track(run);
-    try {
-      const args = this.executor.decodeArgs(run.args);
-      const ready = args ?? (await this.executor.decodeArgsSlowly(run.args));
-      if (run.cancelled) throw run.cancelReason();
-      await this.executor.settle(
+    return this.executor
+      .settle(
         run,
-        runInTask(run, async () => method.apply(this.instance, ready)),
-      );
+        runInTask(run, async () => method.apply(this.instance, args)),
+      )
+      .finally(() => this.executor.untrack(run));
+  }
+
+  /** A call whose arguments have to be loaded first, or before which there is one of its caller: they start in their order all the same. */
+  private async beginInTurn(run: TaskRun, method: Function): Promise<void> {
+    this.executor.track(run);
+    const before = this.starting.get(run.owner);
+    let hasStarted: () => void = () => {};
+    const started = new Promise<void>((resolve) => {
+      hasStarted = resolve;
+    });
+    this.starting.set(run.owner, started);
+    const begun = (): void => {
+      hasStarted();
+      if (this.starting.get(run.owner) === started) this.starting.delete(run.owner);
+    };
+    try {
+      const loading = this.executor.decodeArgsSlowly(run.args);
+      loading.catch(() => {}); // it is looked at when its turn comes
+      await before;
+      const args = await loading;
+      if (run.cancelled) throw run.cancelReason();
+      const result = runInTask(run, async () => method.apply(this.instance, args));
+      begun();
+      await this.executor.settle(run, result);
     } catch (error) {
       this.executor.fail(run, error);
     } finally {
+      begun();
       this.executor.untrack(run);
     }
   }

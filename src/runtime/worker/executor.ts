@@ -22,7 +22,7 @@ import { Lane, type LaneHooks } from "./lane.ts";
 import { type LoadedDefinition, newLoadedDefinition, setFunction } from "./loaded-definition.ts";
 import { RunEvents } from "./run-events.ts";
 import { streamOut } from "./stream-out.ts";
-import { isRetried, toTaskError } from "./task-error.ts";
+import { isRetried, readable, toTaskError } from "./task-error.ts";
 import { TaskRun } from "./task-run.ts";
 
 /** Replies are written after this many synchronous tasks, so that the owner refills while the rest runs. */
@@ -169,11 +169,13 @@ export class Executor implements WorkerSide, LaneHooks {
       if (busy !== null) {
         this.watchLongRun(lane, run);
         busy.then(() => {
+          run.end();
           lane.running = null;
           this.runLane(lane);
         });
         return;
       }
+      run.end();
       lane.running = null;
     }
   }
@@ -403,7 +405,8 @@ export class Executor implements WorkerSide, LaneHooks {
     }
   }
 
-  fail(run: TaskRun, error: unknown): void {
+  fail(run: TaskRun, thrown: unknown): void {
+    const error = readable(thrown);
     if (error instanceof ExitActor) return this.actor.exit(run);
     const { wire } = run.loaded;
     const wrapped = error instanceof ArgumentFailed ? error.cause : toTaskError(error, wire.name, this.runtime);
@@ -420,11 +423,18 @@ export class Executor implements WorkerSide, LaneHooks {
   private afterRun(run: TaskRun): void {
     this.idle.ran();
     const { maxCalls } = run.loaded.wire;
-    if (maxCalls === 0 || ++run.loaded.calls < maxCalls || this.retiring) return;
+    if (maxCalls > 0 && ++run.loaded.calls >= maxCalls) this.retire(run.lane);
+  }
+
+  /**
+   * Takes no more tasks and ends. The daemon calls the leases back; until their owners are told they go on pushing, which is handed back; TryExit says when
+   * all are.
+   */
+  retire(lane: Lane | null): void {
+    if (this.retiring) return;
     this.retiring = true;
     this.runtime.daemon.send([Kind.Retiring]);
-    if (run.lane !== null) this.handBackQueue(run.lane);
-    // The daemon calls its leases back. Until their owners are told they go on pushing, which is handed back; TryExit says when all are.
+    if (lane !== null) this.handBackQueue(lane);
   }
 
   /** Nothing new comes, so nothing would make the engine collect the refs that keep this process up. */

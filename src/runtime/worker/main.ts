@@ -11,6 +11,7 @@ import { Executor } from "./executor.ts";
 import { hideHugePagesEnv } from "./huge-pages.ts";
 import { blockOutput, nameOutput } from "./output-names.ts";
 import { diesWithParent } from "./parent-death.ts";
+import { textOf } from "./task-error.ts";
 
 interface WorkerConfig {
   readonly sessionDir: string;
@@ -56,22 +57,27 @@ runtime.onDaemonLost = () => process.exit(1);
 process.on("unhandledRejection", (reason) => {
   const name = currentTask()?.definition.name;
   process.stderr.write(
-    `Unhandled rejection${name === undefined ? "" : ` in '${name}'`} (the worker goes on): ${(reason as Error)?.stack ?? String(reason)}\n`,
+    `Unhandled rejection${name === undefined ? "" : ` in '${name}'`} (the worker goes on): ${textOf(reason)}\n`,
   );
 });
 
 // A batch system that announces the end of a job signals every process of it. It is the node's to act on; Node.js would open its inspector.
 if (process.env.SLURM_JOB_ID !== undefined) process.on("SIGUSR1", () => {});
 
-/** The exception came out of a callback: what waits for that callback would wait for ever. The only run there is gets it; then the process ends, as Node's does. */
+/**
+ * The exception came out of a callback: what waits for that callback would wait for ever. The only run there is gets it; then the process takes nothing new and
+ * ends, as Node's does.
+ */
 process.on("uncaughtException", (error) => {
-  process.stderr.write(`${error?.stack ?? String(error)}\n`);
+  process.stderr.write(`${textOf(error)}\n`);
   const runs = executor.runsUnderWay();
-  if (runs.length === 1 && runs[0].actorId === null) {
-    executor.fail(runs[0], error);
-    executor.exitSoon(1);
-  } else process.exit(1);
+  if (runs.length !== 1 || runs[0].actorId !== null) process.exit(1);
+  executor.retire(runs[0].lane);
+  executor.fail(runs[0], error);
 });
+
+// What has been answered is sent, also when the user's code ends the process at once.
+process.on("exit", () => runtime.peers.flushAll());
 
 runtime.connect(config.daemonSocket, config.jobId).then(
   () => {

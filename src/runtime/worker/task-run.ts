@@ -23,6 +23,9 @@ export class TaskRun implements TaskContext {
   consumed = 0;
   onConsumed: (() => void) | null = null;
   private controller: AbortController | null = null;
+  /** Waits under way. */
+  private waits = 0;
+  private isOver = false;
 
   constructor(
     owner: WorkerId,
@@ -87,10 +90,20 @@ export class TaskRun implements TaskContext {
   }
 
   waitStarted(): void {
+    if (this.isOver) return;
+    this.waits++;
     this.lane?.waitStarted();
   }
 
   waitEnded(): void {
+    if (this.isOver) return;
+    this.waits--;
     this.lane?.waitEnded();
+  }
+
+  /** It has answered. What it still waits for is its own affair: the lane is the next task's. */
+  end(): void {
+    this.isOver = true;
+    for (; this.waits > 0; this.waits--) this.lane?.waitEnded();
   }
 }
