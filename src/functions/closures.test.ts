@@ -68,6 +68,19 @@ describe("variables", () => {
     expect(await there.call(() => [left.shared === shared, right[0] === shared])).toEqual([true, true]);
   });
 
+  test("with the name of an import are themselves", async () => {
+    const shown = await Promise.resolve().then(async () => {
+      const fs = { readFileSync: () => "mine" };
+      const acornParse = () => "my own";
+      return there.call(() => [fs.readFileSync(), acornParse()]);
+    });
+    expect(shown).toEqual(["mine", "my own"]);
+    expect(await there.call(() => [typeof fs.readFileSync, acornParse("1", { ecmaVersion: 6 }).type])).toEqual([
+      "function",
+      "Program",
+    ]);
+  });
+
   test("that two functions share are shared there", async () => {
     let n = 5;
     const bump = () => ++n;

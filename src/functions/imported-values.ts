@@ -37,7 +37,7 @@ export function importedReference(
   const { value } = found;
   if ((typeof value !== "object" && typeof value !== "function") || value === null) return undefined;
   const isNamespace = types.isModuleNamespaceObject(value);
-  const binding = isAtTop(node, found, variable.name) ? importOf(node.script, variable.name) : undefined;
+  const binding = bindingOf(node, found, variable.name);
   if (binding === undefined) {
     if (!isNamespace || referenceTo(value) !== undefined) return undefined;
     return {
@@ -56,12 +56,11 @@ export function importedReference(
   return describe(binding, node, isModule, byReference);
 }
 
-/** True when the scope a variable was found in is that of the script, and not of a function that reuses the name. */
-function isAtTop({ inspected }: FunctionNode, { scope, depth }: FoundVariable, name: string): boolean {
-  if (scope === null) return false;
-  if (scope.description === "Module" || name.startsWith("__vite_ssr_import_")) return true;
-  // CommonJS has one function around the file, and compilers may put another into it; neither has a name.
-  return depth >= inspected.scopes.length - 2 && !scope.description.includes("(");
+/** The import a variable is; undefined when it is one of a block or function that has the name of an import. */
+function bindingOf({ script, start }: FunctionNode, { scope }: FoundVariable, name: string): ImportBinding | undefined {
+  if (scope === null) return undefined;
+  // CommonJS has one function around the file, and compilers may put another into it: only the text tells these from the program's own.
+  return importOf(script, name, scope.description === "Module" ? 0 : start);
 }
 
 /** Of `module.exports` only properties are used, and no function among them that needs the whole as its `this`. */

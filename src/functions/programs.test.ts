@@ -272,6 +272,103 @@ export const stream: unknown = process.stdout;
   });
 });
 
+describe("a local variable with the name of an import is itself", () => {
+  /** Each shows what a variable of its own holds: an object, then a function. */
+  const shadows = `
+{
+  const path = { x: 1 };
+  const join = () => "block";
+  await show(() => [path.x, join()]);
+}
+await Promise.resolve().then(async () => {
+  const path = { x: 2 };
+  function join() { return "callback"; }
+  await show(() => [path.x, join()]);
+});
+await (async (path, { join }) => {
+  await show(() => [path.x, join()]);
+})({ x: 3 }, { join: () => "parameters" });
+await (async () => {
+  if (typeof path === "undefined") {
+    var path = { x: 4 };
+    var join = () => "var";
+  }
+  await show(() => [path.x, join()]);
+})();
+for (const path of [{ x: 5 }]) {
+  try {
+    throw { join: () => "catch" };
+  } catch ({ join }) {
+    await show(() => [path.x, join()]);
+  }
+}
+switch (1) {
+  case 1:
+    class path { static x = 6; }
+    const [join] = [() => "switch"];
+    await show(() => [path.x, join()]);
+}
+await show(() => [typeof path.sep, join("a", "b")]);
+`;
+  const shown = [
+    '[1,"block"]',
+    '[2,"callback"]',
+    '[3,"parameters"]',
+    '[4,"var"]',
+    '[5,"catch"]',
+    '[6,"switch"]',
+    '["string","a/b"]',
+  ];
+  const imports = 'import path, { join } from "node:path";';
+  const typed = "// @ts-nocheck\n";
+
+  test("in an ES module", async () => {
+    const main = `${esmPreamble}${imports}${shadows}${end}`;
+    expect(await run({ "main.mjs": main }, ["main.mjs"])).toEqual(shown);
+  });
+
+  /** `const path = ...` at the top, and everything else in a function, as in most programs in CommonJS. */
+  const asCommonJs = (requires: string) => `${requires}
+(async () => {
+  const { RoundTrip } = await import("../round-trip.mjs");
+  const there = new RoundTrip();
+  const show = async (fn, ...args) => console.log(JSON.stringify(await there.call(fn, ...args)));
+  ${shadows}
+  there.close();
+})();
+`;
+
+  test("in CommonJS", async () => {
+    const main = asCommonJs('const path = require("node:path"); const { join } = require("node:path");');
+    expect(await run({ "main.cjs": main }, ["main.cjs"])).toEqual(shown);
+  });
+
+  test("in CommonJS, in the function that is the whole program", async () => {
+    const main = `
+const path = require("node:path");
+let os = require("node:os");
+os = { cpus: 1 };
+(async () => {
+  const { RoundTrip } = await import("../round-trip.mjs");
+  const { parse } = await import("acorn");
+  const there = new RoundTrip();
+  const show = async (fn, ...args) => console.log(JSON.stringify(await there.call(fn, ...args)));
+  const path = { x: 1 };
+  await show(() => [path.x, os.cpus, parse.name]);
+  there.close();
+})();
+`;
+    expect(await run({ "main.cjs": main }, ["main.cjs"])).toEqual(['[1,1,"parse"]']);
+  });
+
+  test("in TypeScript under tsx, as an ES module and as CommonJS", async () => {
+    const esm = { "main.ts": `${typed}${esmPreamble}${imports}${shadows}${end}`, "package.json": '{"type":"module"}' };
+    expect(await run(esm, [...tsx, "main.ts"])).toEqual(shown);
+    const cjs = { "main.ts": typed + asCommonJs(imports), "package.json": '{"type":"commonjs"}' };
+    expect(await run(cjs, [...tsx, "main.ts"])).toEqual(shown);
+  });
+});
+
 const stripped = (lines: string[]) => lines.map((line) => line.replace(/\(\/\S*\//, "("));
 
 describe("the command line", () => {

@@ -7,6 +7,7 @@
  *     const __vite_ssr_import_0__ = await __vite_ssr_import__("x", ...)
  */
 import type { Script } from "./scripts.ts";
+import { declaringScope } from "./surroundings.ts";
 
 export interface ImportBinding {
   readonly specifier: string;
@@ -16,21 +17,32 @@ export interface ImportBinding {
   readonly required: boolean;
 }
 
-const read = new WeakMap<Script, Map<string, ImportBinding>>();
+type ScopeBindings = Map<object, Map<string, ImportBinding>>;
 
-function importsOf(script: Script): ReadonlyMap<string, ImportBinding> {
-  let bindings = read.get(script);
-  if (bindings === undefined) {
-    bindings = new Map();
-    if (script.tree !== null) for (const statement of statementsOf(script.tree)) readStatement(statement, bindings);
-    read.set(script, bindings);
+/** By script and node of its syntax tree, which is that of the scope the bindings are in. */
+const read = new WeakMap<Script, ScopeBindings>();
+
+function importsOf(script: Script): ScopeBindings {
+  let scopes = read.get(script);
+  if (scopes === undefined) {
+    scopes = new Map();
+    if (script.tree !== null) {
+      for (const { scope, statements } of scopesOf(script.tree)) {
+        const bindings = new Map<string, ImportBinding>();
+        for (const statement of statements) readStatement(statement, bindings);
+        if (bindings.size > 0) scopes.set(scope, bindings);
+      }
+    }
+    read.set(script, scopes);
   }
-  return bindings;
+  return scopes;
 }
 
-/** The import binding of that name in a script, if it is one. */
-export function importOf(script: Script, name: string): ImportBinding | undefined {
-  return read.has(script) || mayBeImport(script.text, name) ? importsOf(script).get(name) : undefined;
+/** The import binding that `name` is at `offset` of a script (0: at its top level), if it is one and not a variable that hides one. */
+export function importOf(script: Script, name: string, offset: number): ImportBinding | undefined {
+  if (!read.has(script) && !mayBeImport(script.text, name)) return undefined;
+  const scope = declaringScope(script, offset, name);
+  return scope && importsOf(script).get(scope)?.get(name);
 }
 
 /** Spares most scripts the parser: true when the name stands near an import. */
@@ -41,18 +53,16 @@ function mayBeImport(text: string, name: string): boolean {
   ).test(text);
 }
 
-/** Statements at the top level of a script, or of the function that a compiler or test runner wrapped around it. */
-function* statementsOf(tree: any): Generator<any> {
+/** The top level of a script, and of the functions that a compiler, a test runner or the program itself wrapped around statements of it. */
+function* scopesOf(tree: any): Generator<{ scope: object; statements: readonly any[] }> {
+  yield { scope: tree, statements: tree.body };
   for (const statement of tree.body) {
-    yield statement;
     let wrapper = statement.type === "ExpressionStatement" ? statement.expression : null;
     if (wrapper?.type === "CallExpression") wrapper = wrapper.callee;
     if (wrapper?.type !== "ArrowFunctionExpression" && wrapper?.type !== "FunctionExpression") continue;
     if (wrapper.body.type !== "BlockStatement") continue;
-    for (const inner of wrapper.body.body) {
-      if (inner.type === "BlockStatement") yield* inner.body;
-      else yield inner;
-    }
+    yield { scope: wrapper.body, statements: wrapper.body.body };
+    for (const inner of wrapper.body.body) if (inner.type === "BlockStatement") yield { scope: inner, statements: inner.body };
   }
 }
 
@@ -67,7 +77,8 @@ function readStatement(statement: any, bindings: Map<string, ImportBinding>): vo
             : (imported.name ?? imported.value);
       bindings.set(local.name, { specifier: statement.source.value, name, required: false });
     }
-  } else if (statement.type === "VariableDeclaration") {
+  } else if (statement.type === "VariableDeclaration" && statement.kind !== "let") {
+    // What `let` declares may be something else by now.
     for (const { id, init } of statement.declarations) if (init) readDeclarator(id, init, bindings);
   }
 }
