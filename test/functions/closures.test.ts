@@ -18,6 +18,20 @@ const calls = shoal.remote(async (x: number): Promise<number> => shoal.get(calle
 const calledLater = shoal.remote((x: number) => x + 1);
 
 describe("forms of functions", () => {
+  test("one written with `function` has no `this`", async () => {
+    const plain = shoal.remote(function (this: unknown, _x?: number) {
+      return this === undefined;
+    });
+    const later = shoal.remote(async function (this: unknown) {
+      return this === undefined;
+    });
+    // The first call loads the function; a later one, and one with a ref, are begun in other ways.
+    const first = await shoal.get(plain.remote());
+    expect([first, ...(await shoal.get([plain.remote(), plain.remote(shoal.put(1)), later.remote()]))]).toEqual(
+      Array(4).fill(true),
+    );
+  });
+
   test("arrow, function expression, declaration, method, async, generator", async () => {
     function declared(x: number) {
       return x + 1;

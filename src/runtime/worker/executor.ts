@@ -191,7 +191,8 @@ export class Executor implements WorkerSide, LaneHooks {
   begin(run: TaskRun): Promise<void> | null {
     run.startMs = performance.now();
     const { loaded } = run;
-    if (loaded.fn === null || !loaded.isPlain || loaded.wire.numReturns === -1) return this.runAsync(run);
+    const { fn } = loaded; // called by itself: as a method of `loaded` it would get that as its `this`
+    if (fn === null || !loaded.isPlain || loaded.wire.numReturns === -1) return this.runAsync(run);
     let args: unknown[] | null;
     try {
       args = this.decodeArgs(run.args);
@@ -201,7 +202,7 @@ export class Executor implements WorkerSide, LaneHooks {
     }
     if (args === null) return this.runAsync(run);
     try {
-      const result = runSynchronously(run, () => (loaded.fn as Function)(...args));
+      const result = runSynchronously(run, () => fn(...args));
       if (isThenable(result)) return this.settleLater(run, result);
       this.succeed(run, result);
     } catch (error) {
@@ -294,13 +295,14 @@ export class Executor implements WorkerSide, LaneHooks {
     try {
       const { loaded } = run;
       if (loaded.fn === null) setFunction(loaded, await this.runtime.functions.loadOne(loaded.wire.functionKey));
+      const fn = loaded.fn as Function;
       // As the task itself: one that waits for an argument to be made again gives its CPU back to the task that makes it.
       const args = await runInTask(run, () => this.decodeArgsSlowly(run.args));
       if (run.cancelled) throw run.cancelReason();
       run.startMs = performance.now();
       await this.settle(
         run,
-        runInTask(run, async () => (loaded.fn as Function)(...args)),
+        runInTask(run, async () => fn(...args)),
       );
     } catch (error) {
       this.fail(run, error);
