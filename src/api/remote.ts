@@ -1,7 +1,7 @@
 /** `remote`: functions and classes that run elsewhere. */
 import { remoteOfClass } from "../runtime/owner/actor-class.ts";
 import { remoteOfFunction } from "../runtime/owner/remote-function.ts";
-import type { ActorClass, ActorOptions, RemoteFunction, TaskOptions } from "./types.ts";
+import type { ActorClass, ActorOptions, AnyGenerator, NumReturnsOf, RemoteFunction, TaskOptions } from "./types.ts";
 
 type AnyClass = abstract new (...args: any) => any;
 
@@ -18,6 +18,14 @@ type AnyClass = abstract new (...args: any) => any;
  */
 export function remote<C, A extends unknown[]>(Class: new (...args: A) => C, options?: ActorOptions): ActorClass<C, A>;
 /**
+ * Makes a generator function remote: each `.remote(...)` submits a call and returns the refs of its items as they come.
+ * Told apart here and not by the result's type, so that for a function whose result is a type parameter `get` takes what `.remote()` gives.
+ */
+export function remote<A extends unknown[], G extends AnyGenerator<any>, const O extends TaskOptions = TaskOptions>(
+  fn: (...args: A) => G,
+  options?: O,
+): RemoteFunction<A, G, NumReturnsOf<O, undefined>>;
+/**
  * Makes a function remote: each `.remote(...)` submits a call and returns a ref at once. The function travels by value, with what it captures;
  * see docs/functions.md. Throws a TypeError for unknown options.
  *
@@ -28,7 +36,7 @@ export function remote<C, A extends unknown[]>(Class: new (...args: A) => C, opt
 export function remote<A extends unknown[], R, const O extends TaskOptions = TaskOptions>(
   fn: (...args: A) => R,
   options?: O,
-): RemoteFunction<A, R, O extends { numReturns: infer N } ? N : undefined>;
+): RemoteFunction<A, R, NumReturnsOf<O, 1>>;
 export function remote(target: Function | AnyClass, options: object = {}): unknown {
   if (typeof target !== "function")
     throw new TypeError(`Cannot make ${target === null ? "null" : typeof target} remote: expected a function or a class`);

@@ -101,14 +101,28 @@ export interface WaitOptions {
 /** Each parameter may be given as a value or as a ref to one. */
 export type RemoteArgs<A extends readonly unknown[]> = { [K in keyof A]: A[K] | ObjectRef<Awaited<A[K]>> };
 
-type AnyGenerator<T> = Generator<T, any, any> | AsyncGenerator<T, any, any>;
+export type AnyGenerator<T> = Generator<T, any, any> | AsyncGenerator<T, any, any>;
 
 /** The value a ref stands for. */
 export type Value<R> = R extends ObjectRef<infer T> ? T : never;
 
-type ItemOf<R> = Awaited<R> extends AsyncIterable<infer T> ? T : Awaited<R> extends Iterable<infer T> ? T : never;
+type IsAny<T> = 0 extends 1 & T ? true : false;
 
-type RefsOf<V> = V extends readonly unknown[] ? { -readonly [K in keyof V]: ObjectRef<V[K]> } : ObjectRef<any>[];
+type ItemOf<R> =
+  IsAny<Awaited<R>> extends true
+    ? any
+    : Awaited<R> extends AsyncIterable<infer T>
+      ? T
+      : Awaited<R> extends Iterable<infer T>
+        ? T
+        : never;
+
+type RefsOf<V> =
+  IsAny<V> extends true
+    ? ObjectRef<any>[]
+    : V extends readonly unknown[]
+      ? { -readonly [K in keyof V]: ObjectRef<V[K]> }
+      : ObjectRef<any>[];
 
 /** What `.remote()` gives for a function that returns `R` under `numReturns` N. */
 export type Returned<R, N> = N extends "streaming"
@@ -121,13 +135,15 @@ export type Returned<R, N> = N extends "streaming"
         ? number extends N
           ? ObjectRef<Awaited<R>>
           : RefsOf<Awaited<R>>
-        : [R] extends [AnyGenerator<infer T>]
-          ? [R] extends [never]
-            ? ObjectRef<never>
-            : ObjectRefGenerator<T>
-          : ObjectRef<Awaited<R>>;
+        : // These two extend everything.
+          true extends IsAny<R> | ([R] extends [never] ? true : false)
+          ? ObjectRef<R>
+          : [R] extends [AnyGenerator<infer T>]
+            ? ObjectRefGenerator<T>
+            : ObjectRef<Awaited<R>>;
 
-type NumReturnsOf<O, Otherwise> = O extends { numReturns: infer N } ? N : Otherwise;
+/** What options say of `numReturns`. */
+export type NumReturnsOf<O, Otherwise> = O extends { numReturns: infer N } ? N : Otherwise;
 
 /** A function that runs elsewhere. Calling it directly throws a TypeError. */
 export interface RemoteFunction<A extends readonly unknown[], R, N = undefined> {

@@ -66,3 +66,16 @@ const use = shoal.remote(async (handle: ActorHandle<Counter>) => shoal.get(handl
 expectTypeOf(use.remote(counter)).toEqualTypeOf<ObjectRef<number>>();
 expectTypeOf(await shoal.getActor<Counter>("a")).toEqualTypeOf<ActorHandle<Counter>>();
 expectTypeOf(shoal.kill(counter, { noRestart: false })).toEqualTypeOf<Promise<void>>();
+
+// A method that returns anything.
+class Table {
+  query(text: string): any {
+    return text;
+  }
+  async queryLater(text: string): Promise<any> {
+    return text;
+  }
+}
+const table = shoal.remote(Table).remote();
+expectTypeOf(await shoal.get(table.query.remote("a"))).toBeAny();
+expectTypeOf(await shoal.get(table.queryLater.remote("a"))).toBeAny();

@@ -90,3 +90,28 @@ const fails = shoal.remote((): never => {
   throw new Error("always");
 });
 expectTypeOf(fails.remote()).toEqualTypeOf<ObjectRef<never>>();
+
+// A function that returns anything.
+const parse = shoal.remote((text: string) => JSON.parse(text));
+expectTypeOf(parse.remote("1")).toEqualTypeOf<ObjectRef<any>>();
+expectTypeOf(await shoal.get(parse.remote("1"))).toBeAny();
+expectTypeOf(await shoal.get([parse.remote("1"), square.remote(1)])).toEqualTypeOf<[any, number]>();
+expectTypeOf(parse.options({ name: "parse" }).remote("1")).toEqualTypeOf<ObjectRef<any>>();
+const parseLater = shoal.remote(async (text: string) => JSON.parse(text));
+expectTypeOf(await shoal.get(parseLater.remote("1"))).toBeAny();
+const [part] = parse.options({ numReturns: 2 }).remote("[1, 2]");
+expectTypeOf(await shoal.get(part)).toBeAny();
+for await (const ref of parse.options({ numReturns: "streaming" }).remote("[1]")) expectTypeOf(await shoal.get(ref)).toBeAny();
+expectTypeOf(await shoal.get(shoal.remote((): unknown => 1).remote())).toBeUnknown();
+
+// Helpers with type parameters, which may hand on what `get` gives.
+export async function mapAll<T, R>(fn: (x: T) => R, xs: readonly T[]): Promise<Awaited<R>[]> {
+  const remoteFn = shoal.remote(fn, { numCpus: 0.5 });
+  await shoal.wait(xs.map((x) => remoteFn.options({ name: "first" }).remote(x)));
+  return shoal.get(xs.map((x) => remoteFn.remote(x)));
+}
+expectTypeOf(await mapAll((x: number) => `${x}`, [1])).toEqualTypeOf<string[]>();
+const callOf = <A extends unknown[], R>(fn: RemoteFunction<A, R>) => fn;
+expectTypeOf(callOf(square).remote(1)).toEqualTypeOf<ObjectRef<number>>();
+expectTypeOf(callOf(count).remote(1)).toEqualTypeOf<ObjectRefGenerator<number>>();
+expectTypeOf(shoal.remote(<T>(x: T) => [x]).remote(1)).toEqualTypeOf<ObjectRef<unknown[]>>();
