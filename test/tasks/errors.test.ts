@@ -3,8 +3,9 @@ import { fileURLToPath } from "node:url";
 import * as shoal from "shoal";
 import { describe, expect, test } from "vitest";
 import { newSignal, newTally, type Signal } from "../support/board.ts";
+import { isRunning } from "../support/processes.ts";
 import { useSession } from "../support/session.ts";
-import { rejection } from "../support/wait-for.ts";
+import { rejection, waitFor } from "../support/wait-for.ts";
 
 useSession();
 
@@ -182,17 +183,20 @@ describe("an error thrown in a task", () => {
       () =>
         new Promise(() => {
           setTimeout(() => {
-            throw new RangeError("out of a timer");
+            throw Object.assign(new RangeError("out of a timer"), { pid: process.pid });
           });
         }),
       { maxRetries: 0 },
     );
     const next = shoal.remote((x: number) => x, { maxRetries: 0 });
+    const pids: number[] = [];
     for (let i = 0; i < 5; i++) {
       const errors = await Promise.all([rejection(shoal.get(throwLater.remote())), rejection(shoal.get(throwLater.remote()))]);
       for (const error of errors) expect(error.cause).toMatchObject({ message: "out of a timer" });
+      pids.push(...errors.map((error) => (error.cause as unknown as { pid: number }).pid));
       expect(await shoal.get([0, 1, 2, 3].map((x) => next.remote(x)))).toEqual([0, 1, 2, 3]);
     }
+    await waitFor("those processes to end", () => !pids.some(isRunning));
   });
 
   test("names the user's own file and line, and hides ours", async () => {

@@ -74,6 +74,7 @@ process.on("uncaughtException", (error) => {
   if (runs.length !== 1 || runs[0].actorId !== null) process.exit(1);
   executor.retire(runs[0].lane);
   executor.fail(runs[0], error);
+  executor.untrack(runs[0]); // it is not waited for: what it waits for may never come
 });
 
 // What has been answered is sent, also when the user's code ends the process at once.
