@@ -4,7 +4,7 @@ import type { RuntimeEnv } from "./types.ts";
 export interface InitOptions {
   /** "host:port", "auto" or "local". Default: `$SHOAL_ADDRESS`, else the cluster running on this machine, else a new local one. */
   address?: string;
-  /** CPUs of the node this call starts. Default: those the process may use. */
+  /** CPUs of the node this call starts, at most 100,000. Default: those the process may use. */
   numCpus?: number;
   numGpus?: number;
   /** Custom resources of the node, by name. */

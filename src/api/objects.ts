@@ -1,10 +1,15 @@
 /** `put`, `get`, `wait`, `cancel`. */
 import type { ObjectRecord } from "../core/object-record.ts";
+import { checkFlag, checkNames } from "../runtime/owner/checks.ts";
 import { ObjectRef } from "../runtime/owner/object-ref.ts";
 import { ObjectRefGenerator } from "../runtime/owner/object-ref-generator.ts";
 import type { Runtime } from "../runtime/owner/runtime.ts";
 import { runtimeNow } from "./init.ts";
 import type { GetOptions, Value, WaitOptions } from "./types.ts";
+
+const getNames = new Set(["timeoutMs", "signal"]);
+const waitNames = new Set(["numReturns", "timeoutMs", "fetchLocal"]);
+const cancelNames = new Set(["force", "recursive"]);
 
 /**
  * Stores a value and returns a ref to it, synchronously. Large typed arrays, Buffers and Arrow columns are written once into shared memory, where
@@ -36,8 +41,8 @@ export function get<const T extends readonly ObjectRef<any>[]>(
 export function get<R extends ObjectRef<any>>(ref: R, options?: GetOptions): Promise<Value<R>>;
 export function get(refs: ObjectRef<any> | readonly ObjectRef<any>[], options?: GetOptions): Promise<any> {
   try {
+    if (options !== undefined) checkGetOptions(options);
     const runtime = runtimeNow();
-    checkTimeout(options?.timeoutMs);
     if (ObjectRef.is(refs)) return runtime.objects.getOne(ObjectRef.recordOf(refs, runtime, "get"), options);
     if (!Array.isArray(refs)) throw new TypeError(`Cannot get ${describe(refs)}: expected an ObjectRef or an array of them`);
     return runtime.objects.getMany(recordsOf(refs, runtime, "get"), options);
@@ -65,7 +70,9 @@ export async function wait<R extends ObjectRef<any>>(
   options: WaitOptions = {},
 ): Promise<[ready: R[], pending: R[]]> {
   if (!Array.isArray(refs)) throw new TypeError(`Cannot wait for ${describe(refs)}: expected an array of ObjectRefs`);
+  checkNames("wait", options, waitNames);
   checkTimeout(options.timeoutMs);
+  checkFlag("fetchLocal", options.fetchLocal);
   const numReturns = options.numReturns ?? 1;
   if (refs.length === 0) return [[], []];
   if (!Number.isInteger(numReturns) || numReturns < 1 || numReturns > refs.length) {
@@ -88,6 +95,9 @@ export async function cancel(
   ref: ObjectRef<any> | ObjectRefGenerator<any>,
   options: { force?: boolean; recursive?: boolean } = {},
 ): Promise<void> {
+  checkNames("cancel", options, cancelNames);
+  checkFlag("force", options.force);
+  checkFlag("recursive", options.recursive);
   const runtime = runtimeNow();
   const force = options.force ?? false;
   const recursive = options.recursive ?? true;
@@ -110,6 +120,14 @@ function recordsOf(refs: readonly unknown[], runtime: Runtime, verb: string): Ob
     records[i] = ObjectRef.recordOf(ref, runtime, verb);
   }
   return records;
+}
+
+function checkGetOptions(options: GetOptions): void {
+  checkNames("get", options, getNames);
+  checkTimeout(options.timeoutMs);
+  const { signal } = options as { signal?: { addEventListener?: unknown } | null };
+  if (signal !== undefined && typeof signal?.addEventListener !== "function")
+    throw new TypeError(`Cannot use ${describe(signal)} as option 'signal': expected an AbortSignal`);
 }
 
 function checkTimeout(timeoutMs: unknown): void {

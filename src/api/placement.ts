@@ -1,11 +1,14 @@
 /** Placement groups: resources reserved together. */
 import { newPlacementGroupId } from "../base/ids.ts";
+import { checkAmounts, checkName, checkNames, checkText, shown } from "../runtime/owner/checks.ts";
 import { PlacementGroup } from "../runtime/owner/placement-group.ts";
+import { bundlesMax } from "../wire/limits.ts";
 import type { GroupView } from "../wire/messages.ts";
 import { runtimeNow } from "./init.ts";
 
 export { PlacementGroup };
 
+const optionNames = new Set(["strategy", "name", "lifetime"]);
 const strategies = ["PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD"] as const;
 
 export interface PlacementGroupOptions {
@@ -25,11 +28,13 @@ export interface PlacementGroupOptions {
  */
 export function placementGroup(bundles: Record<string, number>[], options: PlacementGroupOptions = {}): PlacementGroup {
   checkBundles(bundles);
+  checkNames("placement group", options, optionNames);
+  checkName("name", options.name);
   const strategy = options.strategy ?? "PACK";
   if (!strategies.includes(strategy))
-    throw new TypeError(`Cannot use placement strategy ${String(strategy)}: the strategies are ${strategies.join(", ")}`);
+    throw new TypeError(`Cannot use placement strategy ${shown(strategy)}: the strategies are ${strategies.join(", ")}`);
   if (options.lifetime !== undefined && options.lifetime !== "detached")
-    throw new TypeError(`Cannot use ${String(options.lifetime)} as option 'lifetime': expected "detached"`);
+    throw new TypeError(`Cannot use ${shown(options.lifetime)} as option 'lifetime': expected "detached"`);
   const runtime = runtimeNow();
   runtime.assertOpen();
   const groupId = newPlacementGroupId();
@@ -47,18 +52,16 @@ export function placementGroup(bundles: Record<string, number>[], options: Place
 function checkBundles(bundles: Record<string, number>[]): void {
   if (!Array.isArray(bundles) || bundles.length === 0)
     throw new TypeError("Cannot make a placement group without bundles: expected a non-empty array of resources");
-  for (const bundle of bundles) {
-    const amounts = Object.values(bundle ?? {});
-    if (
-      amounts.length === 0 ||
-      !amounts.every((amount) => typeof amount === "number" && amount >= 0) ||
-      amounts.every((amount) => amount === 0)
-    ) {
+  if (bundles.length > bundlesMax)
+    throw new RangeError(`Cannot make a placement group of ${bundles.length} bundles: expected at most ${bundlesMax}`);
+  bundles.forEach((bundle, index) => {
+    checkAmounts(`bundles[${index}]`, bundle ?? null, 0);
+    const amounts = Object.values(bundle);
+    if (amounts.every((amount) => amount === 0) || amounts.includes(undefined as never))
       throw new TypeError(
         `Cannot reserve the bundle ${JSON.stringify(bundle)}: expected resources with positive amounts, e.g. { CPU: 1 }`,
       );
-    }
-  }
+  });
 }
 
 /** Gives a group's resources back. What runs in it is ended, what waits for it fails as unschedulable. Idempotent. */
@@ -69,6 +72,7 @@ export async function removePlacementGroup(group: PlacementGroup): Promise<void>
 
 /** The placement group of that name. Rejects when there is none. */
 export async function getPlacementGroup(name: string): Promise<PlacementGroup> {
+  checkText("name", name ?? null);
   const runtime = runtimeNow();
   const view = (await runtime.daemon.request("getPlacementGroup", { name })) as GroupView | null;
   if (view === null || view.state === "REMOVED") throw new RangeError(`Cannot find a placement group named '${name}'`);

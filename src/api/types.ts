@@ -7,7 +7,7 @@ import type { NodeAffinity, PlacementGroupScheduling } from "./scheduling-strate
 export interface RuntimeEnv {
   /** Directory the worker starts in; it must exist on the machine. */
   workingDir?: string;
-  /** Added to the worker's environment. */
+  /** Added to the worker's environment. With all else of the env at most 128 KiB on Linux: a process cannot be started with more. */
   envVars?: Record<string, string>;
   /** Patterns left out when `workingDir` travels to another machine. */
   excludes?: string[];
@@ -41,7 +41,7 @@ export interface ResourceOptions {
 export interface TaskOptions extends ResourceOptions {
   /** Shown in errors, logs and listings. Default: the function's name. */
   name?: string;
-  /** How many objects one call returns: `n` gives a list of refs, 0 gives `undefined`, "streaming" a generator of refs. */
+  /** How many objects one call returns: `n` gives a list of refs, 0 gives `undefined`, "streaming" a generator of refs. At most 1,000,000. */
   numReturns?: number | "streaming";
   /** Further runs after a lost worker or node. Default 3; -1 without end; 0 never. */
   maxRetries?: number;

@@ -8,6 +8,7 @@ import {
   parseAddress,
 } from "../runtime/driver/cluster-address.ts";
 import { dashboardHost as defaultDashboardHost } from "../runtime/driver/local-daemon.ts";
+import { amountsEnd, processorsMax } from "../wire/limits.ts";
 import { UsageError } from "./failure.ts";
 
 /** As the parser of the command line hands them over: texts, and flags that were given. */
@@ -79,8 +80,8 @@ export function readNodeOptions(flags: StartFlags): NodeOptions {
     head,
     host,
     port: portOf("--port", given.port, head === null ? defaultHeadPort : 0),
-    numCpus: amount("--num-cpus", given.numCpus),
-    numGpus: amount("--num-gpus", given.numGpus),
+    numCpus: amount("--num-cpus", given.numCpus, processorsMax),
+    numGpus: amount("--num-gpus", given.numGpus, processorsMax),
     memory: amount("--memory", given.memory),
     objectStoreMemory: amount("--object-store-memory", given.objectStoreMemory),
     resources: readResources(given.resources),
@@ -103,11 +104,12 @@ function usage<T>(read: () => T): T {
   }
 }
 
-function amount(option: string, text: string | undefined): number | null {
+function amount(option: string, text: string | undefined, max = amountsEnd - 1): number | null {
   if (text === undefined) return null;
   const value = Number(text);
   if (!Number.isFinite(value) || value < 0)
     throw new UsageError(`Cannot use '${text}' as ${option}: expected a number of at least 0`);
+  if (value > max) throw new UsageError(`Cannot use '${text}' as ${option}: expected a number of at most ${max}`);
   return value;
 }
 
@@ -143,7 +145,8 @@ export function readResources(text: string | undefined): Record<string, number> 
   if (typeof value !== "object" || value === null || Array.isArray(value)) throw wrong(`expected JSON such as '{"name": 1}'`);
   for (const [name, each] of Object.entries(value)) {
     if (name === "CPU" || name === "GPU") throw wrong(`use ${name === "CPU" ? "--num-cpus" : "--num-gpus"} for ${name}`);
-    if (typeof each !== "number" || !(each >= 0)) throw wrong(`the amount of '${name}' is not a number of at least 0`);
+    if (typeof each !== "number" || !(each >= 0 && each < amountsEnd))
+      throw wrong(`the amount of '${name}' is not a number from 0 to ${amountsEnd - 1}`);
   }
   return value as Record<string, number>;
 }

@@ -17,6 +17,33 @@ export const batchMessagesMax = 1024;
 /** Protocol version, exchanged first. Both sides must be equal. */
 export const protocolVersion = 1;
 
+// ---------------------------------------------------------------- what a program says of its tasks, actors and groups
+// A message past one of these closes the connection of the process that sent it, so whatever a user may pass is checked at the call, too.
+
+/** Names of resources, labels, environment variables or packages in one message. */
+export const namesMax = 1_000;
+
+/** Characters of a name: of a task, an actor, a namespace, a resource, a label, an environment variable or a package. */
+export const nameLengthMax = 1_024;
+
+/** Characters of an id. */
+export const idLengthMax = 64;
+
+/** Amounts of a resource are below this. From here on numbers are not exact. */
+export const amountsEnd = Number.MAX_SAFE_INTEGER;
+
+/** CPUs, or GPUs, of a node. Each GPU is counted by itself, and each CPU has a worker started for it. */
+export const processorsMax = 100_000;
+
+/** Characters of all texts of a runtime env, or of a label selector, together: far above what a process can be started with, far below a frame. */
+export const textsLengthMax = 16 * 1024 * 1024;
+
+/** Bundles of one placement group. */
+export const bundlesMax = 10_000;
+
+/** Results of one call. A record each is made at the call, about 2.4 µs: without it one wrong number stops the program for minutes. */
+export const returnsMax = 1_000_000;
+
 // ---------------------------------------------------------------- between node daemons (docs/protocol-nodes.md)
 
 /** Bytes of one handshake frame's body. Read before the peer has proved anything, so small: a hello has 110 bytes, a refusal some hundred. At it: the connection is refused. */

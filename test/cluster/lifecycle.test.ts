@@ -87,9 +87,27 @@ describe("init()", () => {
       { resources: { slot: -1 } },
       { runtimeEnv: { foo: 1 } },
       { objectStoreMemory: Number.NaN },
+      { objectStoreMemory: Infinity },
+      { numCpus: Infinity },
+      { numCpus: 1e300 },
+      { numCpus: Number.NaN },
+      { numGpus: 1e300 },
+      { resources: { slot: Infinity } },
+      { resources: ["slot"] },
+      { labels: { zone: 5 } },
+      { labels: "north" },
+      { address: 5 },
+      { namespace: "" },
+      { namespace: 5 },
+      { logToDriver: "no" },
+      { ignoreReinitError: 1 },
+      { runtimeEnv: { envVars: { A: "\0" } } },
+      null,
+      5,
     ]) {
       const error = await rejection(shoal.init(options as never));
-      expect(error instanceof TypeError || error instanceof RangeError, JSON.stringify(options)).toBe(true);
+      expect(error instanceof TypeError || error instanceof RangeError, `${JSON.stringify(options)}: ${error}`).toBe(true);
+      expect(error.message).toMatch(/^Cannot use /);
     }
     expect(shoal.isInitialized()).toBe(false);
     await ledger.expectBalanced();
@@ -99,6 +117,56 @@ describe("init()", () => {
     const error = await rejection<shoal.ClusterConnectionError>(shoal.init({ address: "auto" }));
     expect(error).toBeInstanceOf(shoal.ClusterConnectionError);
     expect(error.code).toBe("CLUSTER_CONNECTION");
+    expect(shoal.isInitialized()).toBe(false);
+  });
+
+  test("with an environment that is too large for the system rejects with ClusterConnectionError that says so", async () => {
+    const ledger = openLedger();
+    const error = await rejection(shoal.init({ ...local, runtimeEnv: { envVars: { A: "x".repeat(200_000) } } }));
+    expect(error).toBeInstanceOf(shoal.ClusterConnectionError);
+    expect(error.message).toMatch(/environment is too large .*E2BIG/);
+    expect(shoal.isInitialized()).toBe(false);
+    await ledger.expectBalanced();
+  });
+
+  test("that shutdown() follows at once rejects, and nothing of it stays", async () => {
+    const ledger = openLedger();
+    const initialized = rejection(shoal.init(local));
+    await shoal.shutdown();
+    expect(shoal.isInitialized()).toBe(false);
+    const error = await initialized;
+    expect(error).toBeInstanceOf(shoal.ClusterConnectionError);
+    expect(error.message).toContain("shutdown()");
+    await ledger.expectBalanced();
+    await inSession(local, async () => {
+      expect(await shoal.get(addOne.remote(1))).toBe(2);
+    });
+  });
+
+  test("that waits for the end of another session is ended by shutdown(), too, and the next one is not", async () => {
+    const ledger = openLedger();
+    await shoal.init(local);
+    const ending = shoal.shutdown();
+    const refused = rejection(shoal.init(local));
+    void shoal.shutdown();
+    const next = shoal.init(local);
+    expect((await refused).message).toContain("shutdown()");
+    await ending;
+    ledger.enter(await next);
+    expect(await shoal.get(addOne.remote(1))).toBe(2);
+    await shoal.shutdown();
+    await ledger.expectBalanced();
+  });
+
+  test("that nobody waits for may be ended by shutdown() without an unhandled rejection", async () => {
+    const unhandled: unknown[] = [];
+    const note = (reason: unknown): void => void unhandled.push(reason);
+    process.on("unhandledRejection", note);
+    void shoal.init(local);
+    await shoal.shutdown();
+    await new Promise(setImmediate); // where Node tells of them
+    process.off("unhandledRejection", note);
+    expect(unhandled).toEqual([]);
     expect(shoal.isInitialized()).toBe(false);
   });
 

@@ -188,12 +188,32 @@ describe("Removing a placement group", () => {
 
 describe("A placement group that makes no sense", () => {
   test("is rejected when it is made", () => {
-    for (const bundles of [[], [{}], [{ CPU: 0 }], [{ CPU: -1 }], [{ CPU: 1 }, {}], [{ CPU: "1" }], {}]) {
+    for (const bundles of [
+      [],
+      [{}],
+      [{ CPU: 0 }],
+      [{ CPU: -1 }],
+      [{ CPU: 1 }, {}],
+      [{ CPU: "1" }],
+      {},
+      [null],
+      [[1]],
+      [{ CPU: Infinity }],
+      [{ CPU: 1e300 }],
+      [{ CPU: Number.NaN }],
+    ]) {
       const error = thrownBy(() => shoal.placementGroup(bundles as never));
       expect(error instanceof TypeError || error instanceof RangeError, JSON.stringify(bundles)).toBe(true);
     }
     expect(thrownBy(() => shoal.placementGroup([{ CPU: 1 }], { strategy: "SCATTER" as never })).message).toContain("SCATTER");
     expect(thrownBy(() => shoal.placementGroup([{ CPU: 1 }], { lifetime: "forever" as never }))).toBeInstanceOf(TypeError);
+    expect(thrownBy(() => shoal.placementGroup([{ CPU: 1 }], { name: 5 as never }))).toBeInstanceOf(TypeError);
+    expect(thrownBy(() => shoal.placementGroup([{ CPU: 1 }], { names: "a" } as never)).message).toContain(
+      "lifetime, name, strategy",
+    );
+    const many = Array.from({ length: 10_001 }, () => ({ CPU: 1 }));
+    expect(thrownBy(() => shoal.placementGroup(many))).toBeInstanceOf(RangeError);
+    expect(thrownBy(() => shoal.placementGroupScheduling(null as never))).toBeInstanceOf(TypeError);
   });
 
   test("by ready() and wait() when its name is taken", async () => {

@@ -53,6 +53,19 @@ describe("envVars", () => {
     expect(await shoal.get(variables.remote("LEVEL", "MORE"))).toEqual(["job", undefined]);
   });
 
+  test("that the system refuses fail task and actor with RuntimeEnvSetupError, and nothing else", async () => {
+    const before = await shoal.get(pid.remote());
+    const runtimeEnv = { envVars: { LARGE: "x".repeat(200_000) } };
+    const error = await rejection<shoal.RuntimeEnvSetupError>(shoal.get(pid.options({ runtimeEnv }).remote()));
+    expect(error).toBeInstanceOf(shoal.RuntimeEnvSetupError);
+    expect(error.message).toMatch(/so large an environment .*E2BIG/);
+    const actor = shoal.remote(Envy, { runtimeEnv, maxRestarts: -1 }).remote();
+    const died = await rejection(shoal.get(actor.variable.remote("LEVEL")));
+    expect(died).toBeInstanceOf(shoal.RuntimeEnvSetupError);
+    expect(died.message).toMatch(/so large an environment .*E2BIG/);
+    expect(await shoal.get(pid.remote())).toBe(before);
+  });
+
   test("are inherited by the tasks and actors of a task", async () => {
     const parent = shoal.remote(
       async () => {
@@ -168,6 +181,13 @@ describe("A runtime env that makes no sense", () => {
       { npm: [1] },
       { excludes: "*.bin" },
       { setupTimeoutMs: -1 },
+      { setupTimeoutMs: Infinity },
+      { envVars: { A: "a\0b" } },
+      { envVars: { "A\0": "a" } },
+      { envVars: { "A=B": "a" } },
+      { envVars: { "": "a" } },
+      { envVars: ["A"] },
+      { workingDir: "a\0b" },
     ]) {
       const error = thrownBy(() => variables.options({ runtimeEnv: runtimeEnv as never }));
       expect(error instanceof TypeError || error instanceof RangeError, JSON.stringify(runtimeEnv)).toBe(true);

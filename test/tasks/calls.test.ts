@@ -1,8 +1,9 @@
+import type { TaskOptions } from "shoal";
 import * as shoal from "shoal";
 import { describe, expect, test } from "vitest";
 import { newSignal } from "../support/board.ts";
 import { useSession } from "../support/session.ts";
-import { thrownBy, waitFor } from "../support/wait-for.ts";
+import { rejection, thrownBy, waitFor } from "../support/wait-for.ts";
 
 useSession();
 
@@ -216,5 +217,56 @@ describe("what a task knows of itself", () => {
     expect(() => square.options({ resources: { CPU: 1 } })).toThrow(/numCpus/);
     expect(() => square.options({ schedulingStrategy: "RANDOM" as never })).toThrow();
     expect(() => square.options({ generatorBackpressure: 0 })).toThrow();
+  });
+
+  test("values that no node could make sense of are refused at once, and the session goes on", async () => {
+    const values: [TaskOptions, typeof TypeError | typeof RangeError, RegExp][] = [
+      [{ numCpus: Number.MAX_SAFE_INTEGER }, RangeError, /9007199254740991 as option 'numCpus'/],
+      [{ numGpus: Infinity }, RangeError, /Infinity as option 'numGpus'/],
+      [{ memory: 1e300 }, RangeError, /1e\+300 as option 'memory'/],
+      [{ resources: { tape: Infinity } }, RangeError, /Infinity as option 'resources.tape'/],
+      [{ labelSelector: { a: 5 as never } }, TypeError, /5 as option 'labelSelector.a'/],
+      [{ labelSelector: { a: undefined as never } }, TypeError, /undefined as option 'labelSelector.a'/],
+      [{ labelSelector: ["a"] as never }, TypeError, /an array as option 'labelSelector'/],
+      [{ schedulingStrategy: { kind: "node" } as never }, TypeError, /\{ kind: "node" \}.* as option 'schedulingStrategy'/],
+      [{ numReturns: 1e9 }, RangeError, /1000000000 as option 'numReturns': expected an integer of at most 1000000/],
+    ];
+    for (const [options, type, message] of values) {
+      const error = thrownBy(() => square.options(options).remote(1));
+      expect(error).toBeInstanceOf(type);
+      expect(error.message).toMatch(message);
+      expect(await shoal.get(square.remote(3))).toBe(9);
+    }
+  });
+
+  test("misspelt options of a verb are refused with the names that there are", async () => {
+    const ref = square.remote(2);
+    const actor = shoal.remote(class {}, { numCpus: 0 }).remote();
+    const [node] = await shoal.nodes();
+    const calls: [() => Promise<unknown>, string][] = [
+      [() => shoal.get(ref, { timeout: 5 } as never), "Cannot use get option 'timeout': the options are signal, timeoutMs"],
+      [() => shoal.get([ref], { timeout: 5 } as never), "Cannot use get option 'timeout': the options are signal, timeoutMs"],
+      [
+        () => shoal.wait([ref], { num: 1 } as never),
+        "Cannot use wait option 'num': the options are fetchLocal, numReturns, timeoutMs",
+      ],
+      [() => shoal.cancel(ref, { forc: true } as never), "Cannot use cancel option 'forc': the options are force, recursive"],
+      [() => shoal.kill(actor, { restart: true } as never), "Cannot use kill option 'restart': the options are noRestart"],
+      [() => shoal.getActor("a", { scope: "b" } as never), "Cannot use getActor option 'scope': the options are namespace"],
+      [
+        async () => shoal.nodeAffinity(node!.nodeId, { hard: true } as never),
+        "Cannot use node affinity option 'hard': the options are soft",
+      ],
+      [() => shoal.cancel(ref, { force: "yes" } as never), "Cannot use 'yes' as option 'force': expected true or false"],
+      [() => shoal.get(ref, { signal: 5 } as never), "Cannot use number 5 as option 'signal': expected an AbortSignal"],
+      [() => shoal.getActor("a", { namespace: 5 } as never), "Cannot use 5 as option 'namespace': expected a non-empty string"],
+      [() => shoal.getPlacementGroup(5 as never), "Cannot use 5 as option 'name': expected a non-empty string"],
+    ];
+    for (const [call, message] of calls) {
+      const error = await rejection(call());
+      expect(error).toBeInstanceOf(TypeError);
+      expect(error.message).toBe(message);
+    }
+    expect(await shoal.get(ref)).toBe(4);
   });
 });

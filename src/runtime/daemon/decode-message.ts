@@ -3,14 +3,8 @@
  * shape the machines in core/ take for granted. Returns what is wrong, for the one line that is logged when the connection is closed.
  */
 import { Kind } from "../../wire/index.ts";
-import { heldObjectsMax } from "../../wire/limits.ts";
+import { amountsEnd, bundlesMax, heldObjectsMax, idLengthMax, nameLengthMax, namesMax } from "../../wire/limits.ts";
 
-/** Names of resources, labels or environment variables in one message. */
-const namesMax = 1_000;
-/** Characters of an id, a name or a label. */
-const nameLengthMax = 1_024;
-/** Bundles of one placement group. */
-const bundlesMax = 10_000;
 /** Leases one Demand may ask for. */
 const wantedMax = 1_000_000;
 /** Objects freed with one message. */
@@ -24,7 +18,7 @@ type Check = (value: any) => boolean;
 
 const text: Check = (value) => typeof value === "string";
 const name: Check = (value) => typeof value === "string" && value.length <= nameLengthMax;
-const id: Check = (value) => typeof value === "string" && value.length > 0 && value.length <= 64;
+const id: Check = (value) => typeof value === "string" && value.length > 0 && value.length <= idLengthMax;
 const integer: Check = (value) => Number.isSafeInteger(value);
 const natural: Check = (value) => Number.isSafeInteger(value) && value >= 0;
 const flag: Check = (value) => typeof value === "boolean";
@@ -51,7 +45,7 @@ const shape =
   (value) =>
     record(value) && Object.entries(fields).every(([key, check]) => check(value[key]));
 
-const resources = mapOf((amount) => typeof amount === "number" && amount >= 0 && amount < Number.MAX_SAFE_INTEGER);
+const resources = mapOf((amount) => typeof amount === "number" && amount >= 0 && amount < amountsEnd);
 const runtimeEnv = orNull(
   shape({
     workingDir: orNull(text),

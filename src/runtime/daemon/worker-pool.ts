@@ -1,4 +1,5 @@
 /** The worker processes of a node: started when the scheduler asks, known by id, told about when they end. */
+import { statSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { delimiter, join } from "node:path";
 import { type JobId, type NodeId, newWorkerId, type WorkerId } from "../../base/ids.ts";
@@ -15,10 +16,13 @@ import {
 } from "./config.ts";
 import { type JobHome, type PreparedEnv, RuntimeEnvs } from "./runtime-envs.ts";
 import type { LogSink } from "./worker-output.ts";
-import { WorkerProcess } from "./worker-process.ts";
+import { type WorkerLaunch, WorkerProcess } from "./worker-process.ts";
+
+/** The system has no room for another process, or file, at the moment. */
+const passing: ReadonlySet<string> = new Set(["EAGAIN", "ENOMEM", "EMFILE", "ENFILE"]);
 
 export interface WorkerPoolHandlers {
-  /** It never connected. permanent: its runtime env cannot be set up. */
+  /** It never connected. permanent: no process can be started in its runtime env. */
   startFailed(token: number, permanent: boolean, text: string): void;
   /** It had connected and ended. */
   ended(worker: WorkerProcess, exit: ProcessExit): void;
@@ -133,28 +137,37 @@ export class WorkerPool {
       npmDir: prepared.npmDir,
     };
     const env = { ...this.baseEnv, ...packagesEnv(prepared), ...prepared.envVars };
-    const worker = new WorkerProcess(
-      {
-        workerId,
-        token,
-        jobId,
-        runtimeEnv,
-        execArgv: workerExecArgv,
-        entry: this.entry,
-        cwd: prepared.cwd,
-        env: { ...hugePagesEnv(env), ...env, [workerConfigVariable]: JSON.stringify(config) },
-        logsDir: join(sessionDir, "logs"),
-        heapMb: this.heapMb,
-      },
-      this.handlers.sinkFor(jobId),
-      (exit) => this.over(worker, exit),
-    );
+    const launch: WorkerLaunch = {
+      workerId,
+      token,
+      jobId,
+      runtimeEnv,
+      execArgv: workerExecArgv,
+      entry: this.entry,
+      cwd: prepared.cwd,
+      env: { ...hugePagesEnv(env), ...env, [workerConfigVariable]: JSON.stringify(config) },
+      logsDir: join(sessionDir, "logs"),
+      heapMb: this.heapMb,
+    };
+    let worker: WorkerProcess;
+    try {
+      worker = new WorkerProcess(launch, this.handlers.sinkFor(jobId), (exit) => this.over(worker, exit));
+    } catch (error) {
+      setImmediate(() => this.startRefused(token, prepared.cwd, error as Error)); // never an answer inside the question
+      return;
+    }
     this.workers.set(workerId, worker);
     this.starting.add(worker);
     setTimeout(() => this.startOver(worker), slowStartMs).unref();
     setTimeout(() => {
       if (!worker.introduced) worker.kill(`it had not connected ${workerConnectMs} ms after its start`, { intended: false });
     }, workerConnectMs).unref();
+  }
+
+  /** Nothing of it exists. What passes by itself is tried again. */
+  private startRefused(token: number, cwd: string, error: NodeJS.ErrnoException): void {
+    if (this.closed) return;
+    this.handlers.startFailed(token, !passing.has(error.code ?? ""), refusalText(error, cwd));
   }
 
   private over(worker: WorkerProcess, exit: ProcessExit): void {
@@ -165,12 +178,29 @@ export class WorkerPool {
       return;
     }
     if (worker.introduced) this.handlers.ended(worker, exit);
+    else if (worker.startError !== null) this.startRefused(worker.token, worker.cwd, worker.startError);
     else
       this.handlers.startFailed(
         worker.token,
         false,
         `the worker process ${exit.pid} ${exit.text} before it was ready${tailOf(worker)}`,
       );
+  }
+}
+
+/** Why no process could be started, for the user. */
+function refusalText({ message, code }: NodeJS.ErrnoException, cwd: string): string {
+  if (code === "E2BIG")
+    return `the system refuses a worker process with so large an environment (${message}): on Linux 128 KiB for one variable, and for a whole runtimeEnv`;
+  if (!isDirectory(cwd)) return `a worker process cannot be started in ${cwd}, which is not a directory (${message})`;
+  return `a worker process could not be started: ${message}`;
+}
+
+function isDirectory(path: string): boolean {
+  try {
+    return statSync(path).isDirectory();
+  } catch {
+    return false;
   }
 }
 

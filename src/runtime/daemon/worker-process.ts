@@ -29,6 +29,7 @@ export class WorkerProcess {
   readonly workerId: WorkerId;
   readonly token: number;
   readonly jobId: JobId;
+  readonly cwd: string;
   readonly startedMs = Date.now();
   readonly output: WorkerOutput | null;
   /** Set from its Hello to the end of its connection. */
@@ -36,6 +37,8 @@ export class WorkerProcess {
   address = "";
   /** True from its Hello on. */
   introduced = false;
+  /** Why there is no process, when the system could not start one. */
+  startError: Error | null = null;
   private readonly child: ChildProcess;
   private readonly heapMb: number;
   /** Why Shoal ends it; null: it was not asked to. */
@@ -45,10 +48,12 @@ export class WorkerProcess {
   private forced = false;
   private readonly onOver: (exit: ProcessExit) => void;
 
+  /** Throws when the system refuses the start at once; how else it fails `onOver` is told, with `startError` set. */
   constructor(launch: WorkerLaunch, sink: LogSink, onOver: (exit: ProcessExit) => void) {
     this.workerId = launch.workerId;
     this.token = launch.token;
     this.jobId = launch.jobId;
+    this.cwd = launch.cwd;
     this.heapMb = launch.heapMb;
     this.onOver = onOver;
     const args = [...launch.execArgv, `--max-old-space-size=${launch.heapMb}`, launch.entry];
@@ -59,7 +64,10 @@ export class WorkerProcess {
       detached: true,
     });
     const { pid, stdout, stderr } = this.child;
-    this.child.once("error", (error) => this.ended(null, null, `could not be started: ${error.message}`));
+    this.child.once("error", (error) => {
+      this.startError = error;
+      this.ended(null, null, `could not be started: ${error.message}`);
+    });
     this.output =
       pid === undefined
         ? null

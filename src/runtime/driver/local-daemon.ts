@@ -166,17 +166,28 @@ async function launchDaemon(
 ): Promise<LaunchedDaemon> {
   const entry = fileURLToPath(new URL("./daemon.js", distDirectory()));
   const errors = errorFile === undefined ? null : openSync(errorFile, "a", 0o600);
-  const child = spawn(process.execPath, [entry], {
-    detached: true,
-    stdio: [input ? "pipe" : "ignore", "ignore", ownErrors ? "inherit" : (errors ?? "pipe"), "pipe"],
-    env: { ...cleanEnvironment(), [daemonConfigVariable]: JSON.stringify(config) },
-  });
-  if (errors !== null) closeSync(errors);
+  let child: ChildProcess;
+  try {
+    child = spawn(process.execPath, [entry], {
+      detached: true,
+      stdio: [input ? "pipe" : "ignore", "ignore", ownErrors ? "inherit" : (errors ?? "pipe"), "pipe"],
+      env: { ...cleanEnvironment(), [daemonConfigVariable]: JSON.stringify(config) },
+    });
+  } catch (error) {
+    throw new ClusterConnectionError(`Cannot start a node daemon: ${startFault(error as Error)}`, { cause: error });
+  } finally {
+    if (errors !== null) closeSync(errors);
+  }
   onSpawn?.(child);
   const report = await reported(child, daemonStartMs + extraMs);
   for (const stream of [child.stderr, child.stdio[3]]) (stream as Socket | null)?.destroy();
   child.unref();
   return { child, report };
+}
+
+function startFault({ message, code }: NodeJS.ErrnoException): string {
+  if (code !== "E2BIG") return message;
+  return `the environment is too large (${message}): on Linux 128 KiB for one variable, and for init's options with their runtimeEnv`;
 }
 
 /** PEM files by what is named, else by the environment: all three, or none. */

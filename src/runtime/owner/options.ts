@@ -1,6 +1,21 @@
 /** Checks what users pass as options, and turns it into what travels. */
 import type { ActorOptions, MethodOptions, ResourceOptions, RuntimeEnv, TaskOptions } from "../../api/types.ts";
+import { idLengthMax, nameLengthMax, namesMax, returnsMax } from "../../wire/limits.ts";
 import type { Resources, RuntimeEnvSpec, SchedulingSpec, StrategySpec } from "../../wire/messages.ts";
+import {
+  checkAmount,
+  checkAmounts,
+  checkDelay,
+  checkFlag,
+  checkList,
+  checkName,
+  checkNames,
+  checkNumber,
+  checkText,
+  checkTexts,
+  entriesOf,
+  shown,
+} from "./checks.ts";
 
 const resourceOptions = ["numCpus", "numGpus", "memory", "resources", "schedulingStrategy", "labelSelector", "runtimeEnv"];
 const taskOptions = new Set([
@@ -34,72 +49,66 @@ const methodOptions = new Set([
 ]);
 const runtimeEnvFields = new Set(["workingDir", "envVars", "excludes", "npm", "setupTimeoutMs"]);
 
-function checkNames(what: string, options: object, allowed: ReadonlySet<string>): void {
-  if (typeof options !== "object" || options === null)
-    throw new TypeError(`Cannot use ${String(options)} as ${what} options: expected an object`);
-  for (const name of Object.keys(options)) {
-    if (!allowed.has(name))
-      throw new TypeError(`Cannot use ${what} option '${name}': the options are ${[...allowed].sort().join(", ")}`);
-  }
-}
-
-function checkNumber(name: string, value: unknown, min: number, integer: boolean): void {
-  if (value === undefined) return;
-  if (typeof value !== "number" || Number.isNaN(value) || value < min || (integer && !Number.isInteger(value))) {
-    throw new (typeof value === "number" ? RangeError : TypeError)(
-      `Cannot use ${String(value)} as option '${name}': expected ${integer ? "an integer" : "a number"} of at least ${min}`,
-    );
-  }
-}
-
-function checkString(name: string, value: unknown): void {
-  if (value !== undefined && (typeof value !== "string" || value === ""))
-    throw new TypeError(`Cannot use ${String(value)} as option '${name}': expected a non-empty string`);
-}
+/** CPU, GPU and memory come with the custom resources in one message. */
+const ownResources = 3;
 
 function checkResources(options: ResourceOptions): void {
-  checkNumber("numCpus", options.numCpus, 0, false);
-  checkNumber("numGpus", options.numGpus, 0, false);
-  checkNumber("memory", options.memory, 0, false);
-  for (const [name, amount] of Object.entries(options.resources ?? {})) {
-    if (name === "CPU" || name === "GPU")
+  checkAmount("numCpus", options.numCpus);
+  checkAmount("numGpus", options.numGpus);
+  checkAmount("memory", options.memory);
+  checkAmounts("resources", options.resources, ownResources);
+  for (const name of ["CPU", "GPU"])
+    if (Object.hasOwn(options.resources ?? {}, name))
       throw new TypeError(`Cannot use '${name}' in option 'resources': use ${name === "CPU" ? "numCpus" : "numGpus"}`);
-    checkNumber(`resources.${name}`, amount, 0, false);
-  }
-  const strategy = options.schedulingStrategy as unknown;
-  if (
-    strategy !== undefined &&
-    strategy !== "DEFAULT" &&
-    strategy !== "SPREAD" &&
-    !["node", "group"].includes((strategy as { kind?: string })?.kind ?? "")
-  ) {
-    throw new TypeError(
-      `Cannot use ${String(strategy)} as option 'schedulingStrategy': expected "DEFAULT", "SPREAD", nodeAffinity(...) or placementGroupScheduling(...)`,
-    );
-  }
+  checkStrategy(options.schedulingStrategy);
+  checkTexts("labelSelector", options.labelSelector);
   if (options.runtimeEnv !== undefined) checkRuntimeEnv(options.runtimeEnv);
 }
 
-/** Throws a TypeError when `env` is not a RuntimeEnv. */
+function checkStrategy(strategy: unknown): void {
+  if (strategy === undefined || strategy === "DEFAULT" || strategy === "SPREAD") return;
+  const { kind, ...fields } = (typeof strategy === "object" && strategy !== null ? strategy : {}) as Record<string, unknown>;
+  const isId = (value: unknown): boolean => typeof value === "string" && value !== "" && value.length <= idLengthMax;
+  if (kind === "node" && isId(fields.nodeId) && typeof fields.soft === "boolean") return;
+  const group = fields.group as { readonly id?: unknown } | null | undefined;
+  if (
+    kind === "group" &&
+    isId(group?.id) &&
+    Number.isSafeInteger(fields.bundleIndex) &&
+    ["boolean", "undefined"].includes(typeof fields.captureChildTasks)
+  )
+    return;
+  throw new TypeError(
+    `Cannot use ${kind === "node" || kind === "group" ? `{ kind: "${kind}" } with these fields` : shown(strategy)} as option 'schedulingStrategy': expected "DEFAULT", "SPREAD", nodeAffinity(...) or placementGroupScheduling(...)`,
+  );
+}
+
+/** Throws a TypeError or RangeError when `env` is not a RuntimeEnv, or one that no process can be started in. */
 export function checkRuntimeEnv(env: RuntimeEnv): void {
   checkNames("runtimeEnv", env, runtimeEnvFields);
-  if (env.workingDir !== undefined) checkString("runtimeEnv.workingDir", env.workingDir);
-  if (env.npm !== undefined && !(Array.isArray(env.npm) && env.npm.every((name) => typeof name === "string"))) {
-    throw new TypeError("Cannot use option 'runtimeEnv.npm': expected a list of package names");
-  }
-  if (env.excludes !== undefined && !(Array.isArray(env.excludes) && env.excludes.every((glob) => typeof glob === "string"))) {
-    throw new TypeError("Cannot use option 'runtimeEnv.excludes': expected a list of patterns");
-  }
+  checkText("runtimeEnv.workingDir", env.workingDir);
+  checkNoNul("runtimeEnv.workingDir", env.workingDir ?? "");
+  checkList("runtimeEnv.npm", env.npm, "package names", nameLengthMax);
+  for (const name of env.npm ?? []) checkNoNul("runtimeEnv.npm", name);
+  checkList("runtimeEnv.excludes", env.excludes, "patterns");
+  checkTexts("runtimeEnv.envVars", env.envVars);
   for (const [name, value] of Object.entries(env.envVars ?? {})) {
-    if (typeof value !== "string")
-      throw new TypeError(`Cannot use ${String(value)} as environment variable '${name}': expected a string`);
+    if (name === "" || name.includes("="))
+      throw new TypeError(`Cannot use '${name}' as the name of an environment variable: expected a name without '='`);
+    checkNoNul("runtimeEnv.envVars", name);
+    checkNoNul(`runtimeEnv.envVars.${name}`, value);
   }
-  checkNumber("runtimeEnv.setupTimeoutMs", env.setupTimeoutMs, 1, false);
+  checkDelay("runtimeEnv.setupTimeoutMs", env.setupTimeoutMs, 1);
+}
+
+/** Texts end there for the operating system. */
+function checkNoNul(option: string, text: string): void {
+  if (text.includes("\0")) throw new TypeError(`Cannot use a text with a NUL character (\\0) as option '${option}'`);
 }
 
 function checkNumReturns(value: unknown): void {
   if (value === undefined || value === "streaming") return;
-  checkNumber("numReturns", value, 0, true);
+  checkNumber("numReturns", value, 0, true, returnsMax);
 }
 
 function checkRetryExceptions(value: unknown): void {
@@ -116,7 +125,7 @@ function checkBackpressure(value: unknown): void {
 export function checkTaskOptions(options: TaskOptions): void {
   checkNames("task", options, taskOptions);
   checkResources(options);
-  checkString("name", options.name);
+  checkName("name", options.name);
   checkNumReturns(options.numReturns);
   checkNumber("maxRetries", options.maxRetries, -1, true);
   checkRetryExceptions(options.retryExceptions);
@@ -127,25 +136,26 @@ export function checkTaskOptions(options: TaskOptions): void {
 export function checkActorOptions(options: ActorOptions): void {
   checkNames("actor", options, actorOptions);
   checkResources(options);
-  checkString("name", options.name);
-  checkString("namespace", options.namespace);
+  checkName("name", options.name);
+  checkName("namespace", options.namespace);
   if (options.lifetime !== undefined && options.lifetime !== "detached")
-    throw new TypeError(`Cannot use ${String(options.lifetime)} as option 'lifetime': expected "detached"`);
+    throw new TypeError(`Cannot use ${shown(options.lifetime)} as option 'lifetime': expected "detached"`);
+  checkFlag("getIfExists", options.getIfExists);
   if (options.getIfExists && options.name === undefined)
     throw new TypeError("Cannot use option 'getIfExists' without option 'name'");
   checkNumber("maxRestarts", options.maxRestarts, -1, true);
   checkNumber("maxTaskRetries", options.maxTaskRetries, -1, true);
   if (options.maxPendingCalls !== -1) checkNumber("maxPendingCalls", options.maxPendingCalls, 1, true);
   checkNumber("maxConcurrency", options.maxConcurrency, 1, true);
-  for (const [name, limit] of Object.entries(options.concurrencyGroups ?? {}))
-    checkNumber(`concurrencyGroups.${name}`, limit, 1, true);
+  for (const [name, limit] of entriesOf("concurrencyGroups", options.concurrencyGroups, namesMax))
+    checkNumber(`concurrencyGroups.${name}`, limit ?? null, 1, true);
 }
 
 export function checkMethodOptions(options: MethodOptions): void {
   checkNames("method", options, methodOptions);
-  checkString("name", options.name);
+  checkName("name", options.name);
   checkNumReturns(options.numReturns);
-  checkString("concurrencyGroup", options.concurrencyGroup);
+  checkName("concurrencyGroup", options.concurrencyGroup);
   checkNumber("maxTaskRetries", options.maxTaskRetries, -1, true);
   checkRetryExceptions(options.retryExceptions);
   checkBackpressure(options.generatorBackpressure);
@@ -176,7 +186,9 @@ function strategyOf(options: ResourceOptions, inherited: StrategySpec | null): S
 /** The job's environment with a task's own over it: variables are merged, other fields replaced. */
 export function mergeRuntimeEnv(base: RuntimeEnv | RuntimeEnvSpec | null, over: RuntimeEnv | undefined): RuntimeEnvSpec | null {
   if (over === undefined || Object.keys(over).length === 0) return base;
-  return { ...base, ...over, envVars: { ...base?.envVars, ...over.envVars } };
+  const envVars = { ...base?.envVars, ...over.envVars };
+  checkTexts("runtimeEnv.envVars", envVars); // each had few enough
+  return { ...base, ...over, envVars };
 }
 
 export interface Inherited {
