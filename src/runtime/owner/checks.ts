@@ -2,10 +2,8 @@
  * Checks of single values that users pass, each named in the error that is thrown. What passes here is what the daemon takes
  * (daemon/decode-message.ts): there a wrong value costs the connection, here only the call.
  */
+import { longestMs } from "../../base/timer-ms.ts";
 import { amountsEnd, nameLengthMax, namesMax, textsLengthMax } from "../../wire/limits.ts";
-
-/** Longest delay of a timer, in milliseconds; a longer one would fire at once. */
-const delayMsMax = 2 ** 31 - 1;
 
 /** Options with names that are not `allowed` are mistakes, most often of spelling. `what` is said of them: "task", "wait". */
 export function checkNames(what: string, options: unknown, allowed: ReadonlySet<string>): void {
@@ -28,7 +26,7 @@ export function checkNumber(name: string, value: unknown, min: number, integer: 
 }
 
 export function checkDelay(name: string, value: unknown, min: number): void {
-  checkNumber(name, value, min, false, delayMsMax);
+  checkNumber(name, value, min, false, longestMs);
 }
 
 /** How much of a resource. */
