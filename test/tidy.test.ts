@@ -15,4 +15,8 @@ test("the check sees what breaks a rule", () => {
   expect(
     findProblems([{ path: "test/bad.test.ts", text: `await new Promise((resolve) => setTimeout(${"resolve"}, 500));\n` }]),
   ).toHaveLength(1);
+  const timer = "setTimeout(() => this.close(), 10);\n";
+  expect(findProblems([{ path: "src/runtime/owner/bad.ts", text: timer }])).toHaveLength(1);
+  const fromClock = `import { setTimeout } from "../../base/clock.ts";\n${timer}`;
+  expect(findProblems([{ path: "src/runtime/owner/good.ts", text: fromClock }])).toEqual([]);
 });

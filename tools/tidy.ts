@@ -40,6 +40,9 @@ const coreBans: readonly (readonly [RegExp, string])[] = [
   [/\basync |\bawait |\bnew Promise\b/, "is asynchronous"],
 ];
 
+/** What runs in the user's processes, where a test may have put fake timers in the place of Node's. */
+const ownTimers = /^src\/(api|objects|runtime\/(driver|owner|transport|worker)|util\/(?!waiting-line)|values|wire)\b/;
+
 /** Every problem, one line each; of the files given, else of all tracked sources. */
 export function findProblems(files: readonly SourceFile[] = trackedFiles()): string[] {
   return files.flatMap((file) => problemsOf(file).map((problem) => `${file.path}: ${problem}`));
@@ -71,6 +74,7 @@ function problemsOf(file: SourceFile): string[] {
   if (/\.(only|skip)\(/.test(file.text) && file.path.endsWith(".test.ts")) problems.push("leaves tests out");
   if (/^test\//.test(file.path) && lines.some(sleeps)) problems.push("sleeps");
   if (file.path.startsWith("src/")) problems.push(...importProblems(file));
+  if (ownTimers.test(file.path) && !/\.test\.ts$|\/testing\//.test(file.path)) problems.push(...timerProblems(lines));
   if (file.path.startsWith("src/core/") && !file.path.endsWith(".test.ts")) problems.push(...purityProblems(lines));
   return problems;
 }
@@ -98,10 +102,24 @@ function allowedUp(from: string, target: string): boolean {
   return from === "src/api/self.ts" && target === "src/index.ts";
 }
 
+function timerProblems(lines: readonly string[]): string[] {
+  const code = lines.filter((line) => !isComment(line)).join("\n");
+  const imported = /^import \{([^}]*)\} from "[./]+\/base\/clock\.ts";/m.exec(code)?.[1] ?? "";
+  const used =
+    code.match(/(?<![\w.`])((set|clear)(Timeout|Immediate|Interval)(?=\()|queueMicrotask(?=\()|performance(?=\.now\())/g) ?? [];
+  return [...new Set(used)]
+    .filter((name) => !new RegExp(`\\b${name}\\b`).test(imported))
+    .map((name) => `uses ${name} of the global object, not of base/clock.ts`);
+}
+
+function isComment(line: string): boolean {
+  return /^\s*(\*|\/\/|\/\*)/.test(line);
+}
+
 function purityProblems(lines: readonly string[]): string[] {
   const problems: string[] = [];
   for (const [pattern, what] of coreBans) {
-    const at = lines.findIndex((line) => pattern.test(line) && !/^\s*(\*|\/\/|\/\*)/.test(line));
+    const at = lines.findIndex((line) => pattern.test(line) && !isComment(line));
     if (at >= 0) problems.push(`line ${at + 1} ${what}`);
   }
   return problems;

@@ -8,8 +8,10 @@
  * Not for ownership: when an object may be freed is the runtime's business, and freeing too early is a bug there, although it shows
  * here as SegmentMissing and never as another object's bytes.
  */
+
 import { closeSync, openSync, statSync } from "node:fs";
 import { join } from "node:path";
+import { performance } from "../base/clock.ts";
 import { OutOfDiskError } from "../base/errors.ts";
 import { Accounting } from "./accounting.ts";
 import { objectBytesMax, pressureFraction, pressureIntervalMs, slabBytes } from "./limits.ts";

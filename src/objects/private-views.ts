@@ -9,7 +9,9 @@
  * All views of one file in one process are made through one descriptor and so share one lock: the kernel looks through a file's locks
  * one by one, which would make the thousandth view a thousand times dearer than the first.
  */
+
 import { closeSync, fstatSync, futimesSync, readSync } from "node:fs";
+import { dateNow } from "../base/clock.ts";
 import { viewedFilesOpenMax, viewsMax } from "./limits.ts";
 import { type Mapping, native } from "./native.ts";
 import { checkLocation, openLocked, SegmentMissing } from "./open-segment.ts";
@@ -91,7 +93,7 @@ export class PrivateViews {
   /** The object's file, open and locked. */
   #find(location: Location): Viewed {
     const known = this.#viewed.get(location.name);
-    const now = Date.now();
+    const now = dateNow();
     if (known?.fd !== undefined) {
       if (now - known.usedAtMs > accessTimeSlackMs) renewAccessTime(known, now);
       return known;

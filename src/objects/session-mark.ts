@@ -5,8 +5,10 @@
  *
  * The mark is locked before it gets its name, so it is never seen unlocked while its daemon lives.
  */
+
 import { closeSync, openSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeSync } from "node:fs";
 import { join } from "node:path";
+import { dateNow } from "../base/clock.ts";
 import { unmarkedSessionMs } from "./limits.ts";
 import { native } from "./native.ts";
 import { unlessMissing } from "./segment-files.ts";
@@ -65,7 +67,7 @@ function removeIfStale(dir: string): boolean {
   if (found === undefined || !found.isDirectory()) return false;
   const fd = unlessMissing(() => openSync(join(dir, markFileName), "r"));
   if (fd === undefined) {
-    if (Date.now() - found.mtimeMs < unmarkedSessionMs) return false; // about to be marked
+    if (dateNow() - found.mtimeMs < unmarkedSessionMs) return false; // about to be marked
     rmSync(dir, { recursive: true, force: true });
     return true;
   }

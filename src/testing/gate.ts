@@ -2,7 +2,9 @@
  * The gate of a test node: where other nodes reach it. It passes connections on to the node's daemon and knows from which node each comes, so that a
  * node can be cut off in both directions without a word to anybody.
  */
+
 import { connect, createServer, type Server, type Socket } from "node:net";
+import { setTimeout } from "../base/clock.ts";
 
 /** What does not pass a gate: bytes to the node, from it, or both. */
 export type Cut = "none" | "in" | "out" | "both";

@@ -1,4 +1,5 @@
 /** `ActorPool`: spreads calls over a fixed set of actors, one call at a time to each. */
+import { performance } from "../base/clock.ts";
 import { ActorDiedError, type ActorHandle, cancel, GetTimeoutError, get, type ObjectRef } from "../index.ts";
 import { boundedStream, type Landing } from "./bounded-stream.ts";
 import { Doorbell } from "./doorbell.ts";

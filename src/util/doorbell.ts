@@ -1,3 +1,4 @@
+import { clearTimeout, performance, setTimeout } from "../base/clock.ts";
 import { timerMs } from "../base/timer-ms.ts";
 
 /**

@@ -5,6 +5,7 @@
  * process and used in another. The answer: a metric object is only a name and a description; counting is a table look-up, and a
  * process sends at most ten times a second.
  */
+import { performance, setTimeout } from "../base/clock.ts";
 import { type ActorHandle, get, isInitialized, type ObjectRef, remote } from "../index.ts";
 import { exposition as expose } from "./metric-exposition.ts";
 import { type MetricKind, type MetricMeta, type MetricPoint, MetricStore, type Tags } from "./metric-store.ts";

@@ -2,6 +2,7 @@
  * Draws the bars of one process. On a terminal: one line a bar, redrawn in place at most ten times a second. Elsewhere (a file, a pipe, a
  * worker's log): a plain line now and then while there is something new to tell, and the last state.
  */
+import { clearTimeout, performance, setTimeout } from "../base/clock.ts";
 
 export interface BarState {
   readonly label: string;

@@ -5,7 +5,9 @@
  * The answer: a bar that travels becomes a remote bar, which sends counts to an actor (started with the first bar that travels, ended with
  * the last one open); the drawing process asks the actor while there is such a bar, without being kept alive by it.
  */
+
 import { setTimeout as delay } from "node:timers/promises";
+import { performance, queueMicrotask, setTimeout } from "../base/clock.ts";
 import { type ActorHandle, get, kill, registerSerializer, remote } from "../index.ts";
 import { type BarState, ProgressDisplay } from "./progress-display.ts";
 import { ProgressHub } from "./progress-hub.ts";

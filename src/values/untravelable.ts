@@ -3,8 +3,10 @@
  * without a connection. Node's own classes are told from a user's class of the same name by looking into the modules that are loaded,
  * since an instance of a class can only exist once its module is.
  */
+
 import { builtinModules } from "node:module";
 import { types } from "node:util";
+import { clearImmediate, clearTimeout, setImmediate, setTimeout } from "../base/clock.ts";
 import { nameOfClass } from "./path.ts";
 
 type GetBuiltinModule = (name: string) => Record<string, unknown> | undefined;

@@ -1,4 +1,5 @@
 /** Starts node daemons: of a local `init()`, which is a one-node cluster, of a driver that joins one, and of `shoal start`. */
+
 import { type ChildProcess, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { accessSync, closeSync, mkdirSync, openSync, rmSync } from "node:fs";
@@ -6,6 +7,7 @@ import type { Socket } from "node:net";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { InitOptions } from "../../api/init-options.ts";
+import { clearTimeout, setTimeout } from "../../base/clock.ts";
 import { ClusterConnectionError } from "../../base/errors.ts";
 import { type JobId, type NodeId, newJobId, newNodeId } from "../../base/ids.ts";
 import { defaultStoreBytes } from "../../objects/index.ts";

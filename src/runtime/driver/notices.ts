@@ -1,4 +1,5 @@
 /** What the daemon sends for people: lines that workers printed, folded, and warnings. */
+import { clearTimeout, performance, setTimeout } from "../../base/clock.ts";
 import { type FoldedLine, formatLogLine, LogFolder } from "../../core/log-fold.ts";
 import { Kind } from "../../wire/index.ts";
 import type { FromDaemon } from "../../wire/messages.ts";

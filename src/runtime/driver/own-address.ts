@@ -1,6 +1,8 @@
 /** Which address of this machine other machines reach it at. */
+
 import { isIPv6 } from "node:net";
 import { hostname, networkInterfaces } from "node:os";
+import { clearTimeout, setTimeout } from "../../base/clock.ts";
 import { isLoopback } from "./cluster-address.ts";
 
 /** An address on no machine's own network, to ask the routes with. Nothing is sent there. */

@@ -1,6 +1,8 @@
 /** A driver's session: its runtime, the daemon it started or joined, and the end of what is its own. */
+
 import type { ChildProcess } from "node:child_process";
 import type { InitOptions } from "../../api/init-options.ts";
+import { clearTimeout, setImmediate, setTimeout } from "../../base/clock.ts";
 import { ClusterConnectionError } from "../../base/errors.ts";
 import { newJobId, newWorkerId } from "../../base/ids.ts";
 import { warmUp } from "../../functions/index.ts";

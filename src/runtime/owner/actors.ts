@@ -1,6 +1,7 @@
 /** Actors as this process calls them: creating, calling, and following their lives by what the head says. */
 
 import type { MethodOptions } from "../../api/types.ts";
+import { setTimeout } from "../../base/clock.ts";
 import {
   ActorAlreadyExistsError,
   type ActorDeathReason,

@@ -4,6 +4,7 @@
  * The daemon's report can overtake what a process sent us last, on another connection: until that is closed (it is then read to its end) what the
  * process had under way may still be answered. So whoever is reported first only *leaves*, and is *over* when the connection is closed or time is up.
  */
+import { clearTimeout, setTimeout } from "../../base/clock.ts";
 import { type NodeId, nodeKeyOf, type WorkerId } from "../../base/ids.ts";
 import type { ProcessExit } from "../../wire/messages.ts";
 import type { Runtime } from "./runtime.ts";

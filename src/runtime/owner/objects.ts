@@ -1,6 +1,7 @@
 /** put, get and wait: objects as the user's code in this process meets them. */
 
 import type { GetOptions } from "../../api/types.ts";
+import { clearTimeout, performance, queueMicrotask, setImmediate, setTimeout } from "../../base/clock.ts";
 import { GetTimeoutError, ObjectLostError, ObjectReconstructionFailedError } from "../../base/errors.ts";
 import { type NodeId, nodeKeyOf } from "../../base/ids.ts";
 import { timerMs } from "../../base/timer-ms.ts";

@@ -1,4 +1,5 @@
 /** Placement groups: resources reserved together, for tasks and actors to run in. */
+import { clearTimeout, setTimeout } from "../../base/clock.ts";
 import type { PlacementGroupId } from "../../base/ids.ts";
 import { timerMs } from "../../base/timer-ms.ts";
 import type { Resources } from "../../wire/messages.ts";

@@ -5,6 +5,7 @@
  * A connection that is lost may mean a dead node or a broken link. Until the head knows which, what was asked there is kept back for a
  * moment instead of being asked at home, which would name the same node again.
  */
+import { clearTimeout, setTimeout } from "../../base/clock.ts";
 import { type NodeId, nodeKeyOf } from "../../base/ids.ts";
 import { protocolVersion } from "../../wire/index.ts";
 import type { FromDaemon, RemoteJob, ToDaemon } from "../../wire/messages.ts";

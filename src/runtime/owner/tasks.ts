@@ -1,4 +1,5 @@
 /** Tasks of this process: submitting them, leasing workers for them, and what comes back. */
+import { clearTimeout, performance, queueMicrotask, setTimeout } from "../../base/clock.ts";
 import {
   NodeDiedError,
   OutOfMemoryError,

@@ -1,5 +1,7 @@
 /** Reads single frames from a socket before it is handed to whoever uses the connection. Reads nothing ahead of what is asked for. */
+
 import type { Duplex } from "node:stream";
+import { clearTimeout, setTimeout } from "../../base/clock.ts";
 import { FrameError } from "../../wire/frame.ts";
 import { looksLikeHello, RefusalCode } from "../../wire/handshake.ts";
 import { type BodyLimits, handshakeLimits, type NodeFrame, nodeHeaderBytes, readFrame } from "../../wire/node-frame.ts";

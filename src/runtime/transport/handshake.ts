@@ -9,8 +9,10 @@
  *
  * The dialling side proves first, so that whoever connects gets nothing computed from the token. Either may say Refused instead and close.
  */
+
 import { randomBytes } from "node:crypto";
 import type { Duplex } from "node:stream";
+import { clearTimeout, setTimeout } from "../../base/clock.ts";
 import type { NodeId } from "../../base/ids.ts";
 import { FrameError } from "../../wire/frame.ts";
 import {

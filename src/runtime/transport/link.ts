@@ -4,7 +4,9 @@
  * All messages sent in one turn of the event loop go out in one write: the cost of a message is then its encoding, not a system call.
  * A frame that cannot be decoded closes this connection with one line and costs the process nothing else.
  */
+
 import type { Socket } from "node:net";
+import { setImmediate } from "../../base/clock.ts";
 import { batchMessagesMax, decodeBatch, encodeBatch, FrameSplitter } from "../../wire/index.ts";
 import type { AnyMessage } from "../../wire/messages.ts";
 

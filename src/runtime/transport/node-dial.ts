@@ -1,6 +1,8 @@
 /** Connecting to another node, and what to tell people when that does not work. */
+
 import { connect, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
+import { clearTimeout, setTimeout } from "../../base/clock.ts";
 import { AuthenticationError, ClusterConnectionError } from "../../base/errors.ts";
 import { RefusalCode } from "../../wire/handshake.ts";
 import { Refusal } from "./handshake-reader.ts";

@@ -5,7 +5,9 @@
  * never queue behind more than `linkBufferBytes` of them. A frame that breaks the rules closes the connection with one line and costs the
  * process nothing else.
  */
+
 import type { Socket } from "node:net";
+import { clearTimeout, setImmediate, setTimeout } from "../../base/clock.ts";
 import type { NodeId } from "../../base/ids.ts";
 import { FrameError } from "../../wire/frame.ts";
 import { batchMessagesMax, linkBacklogBytesMax, linkBufferBytes, streamChunkBytesMax, streamsMax } from "../../wire/limits.ts";

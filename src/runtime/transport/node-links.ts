@@ -5,9 +5,11 @@
  * connection before its acceptor said Accepted, and an acceptor says that to one only: with a dial of its own under way the node of
  * the smaller id lets the other's wait for the outcome, and that of the larger id gives its own up. Messages wait in the meantime.
  */
+
 import { isIP, type Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { AssertionFailed, assert } from "../../base/assert.ts";
+import { performance } from "../../base/clock.ts";
 import { ClusterConnectionError } from "../../base/errors.ts";
 import { type NodeId, type NodeKey, nodeKeyOf } from "../../base/ids.ts";
 import { decodeBounded } from "../../wire/bounded-decode.ts";

@@ -1,4 +1,5 @@
 /** Requests to other nodes: numbers them, settles them, gives up those that take too long or whose node is gone. */
+import { clearTimeout, setTimeout } from "../../base/clock.ts";
 import { ClusterConnectionError } from "../../base/errors.ts";
 import type { NodeId } from "../../base/ids.ts";
 import { errorFromWire } from "../owner/daemon-link.ts";

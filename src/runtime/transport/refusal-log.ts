@@ -1,4 +1,5 @@
 /** One line for each refused connection, and a bound on lines: in a flood the rest is counted, and summed up when the window is over. */
+import { clearTimeout, setTimeout } from "../../base/clock.ts";
 import { refusalLinesMax, refusalWindowMs } from "../../wire/limits.ts";
 
 export class RefusalLog {

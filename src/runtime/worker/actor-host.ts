@@ -1,4 +1,5 @@
 /** The actor that lives in this worker, if it has become one: its instance, and which of its calls run. */
+import { performance } from "../../base/clock.ts";
 import type { ActorId, LeaseId, ObjectIndex, WorkerId } from "../../base/ids.ts";
 import { Fifo } from "../../core/fifo.ts";
 import { Kind } from "../../wire/index.ts";

@@ -3,6 +3,7 @@
  * that a stream of short tasks costs little more than the calls themselves.
  */
 
+import { performance, setImmediate, setTimeout } from "../../base/clock.ts";
 import { isShoalError, type ShoalError } from "../../base/errors.ts";
 import type { LeaseId, ObjectIndex, WorkerId } from "../../base/ids.ts";
 import { leavesWhenIdle } from "../../core/actor-registry-events.ts";

@@ -5,6 +5,7 @@
  * may, by the engine's version, never have another, and would keep other processes' memory and actors for as long as it lives. So some
  * time after its last run it collects once, unless its heap is so large that this would hold up the run that comes next.
  */
+import { setTimeout } from "../../base/clock.ts";
 import { collectGarbage } from "../owner/collect-garbage.ts";
 
 /** Milliseconds without a run after which the worker counts as idle. */

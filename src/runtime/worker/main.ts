@@ -1,4 +1,5 @@
 /** Entry of a worker process: joins its daemon and runs what it is given. */
+import { setImmediate } from "../../base/clock.ts";
 import type { JobId, WorkerId } from "../../base/ids.ts";
 import { preferPackagesIn } from "../../functions/index.ts";
 import type { RuntimeEnvSpec } from "../../wire/messages.ts";

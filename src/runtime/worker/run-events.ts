@@ -1,4 +1,5 @@
 /** Task events for timelines and listings: collected, bounded, sent to the daemon about once a second. */
+import { performance, setTimeout } from "../../base/clock.ts";
 import { Kind } from "../../wire/index.ts";
 import type { TaskEvent } from "../../wire/messages.ts";
 import type { Runtime } from "../owner/runtime.ts";

@@ -1,4 +1,5 @@
 /** Runs a generator task: sends its items as they are made, no faster than its consumer allows. */
+import { setImmediate } from "../../base/clock.ts";
 import { Kind } from "../../wire/index.ts";
 import type { WireReturn } from "../../wire/messages.ts";
 import { runInTask } from "../owner/task-context.ts";
