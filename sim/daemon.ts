@@ -621,6 +621,7 @@ export class Daemon implements SimProcess {
       case "groupCreated":
         return this.toHead([NodeKind.BundlesReserved, effect.groupId, this.attempts.get(effect.groupId) ?? 0]);
       case "groupRefused":
+        this.tie?.refusing();
         return this.toHead([NodeKind.BundlesRefused, effect.groupId, this.attempts.get(effect.groupId) ?? 0]);
       case "groupRemoved":
         return this.toHead([NodeKind.BundlesRemoved, effect.groupId, effect.actorIds]);

@@ -83,6 +83,13 @@ export class Driver extends Owner {
     return this.expect(around.submit(spec, passed, lent), () => pure.submit(spec, meant(passed), meant(lent)));
   }
 
+  /** A group that is in the way of the next one for a moment. */
+  private makeForerunner(spec: GroupSpec): void {
+    const { groupId } = spec;
+    this.request("createGroup", spec, () => {});
+    this.request("removeGroup", groupId, () => {});
+  }
+
   /** Makes a placement group, runs tasks in it, and removes it: when they are through, or after a while. */
   private *useGroup(random: Random): Generator<Step<ObjectRecord>, ObjectRecord[], Outcome<ObjectRecord>[]> {
     const groupId = this.shared.newId("group") as PlacementGroupId;
@@ -90,6 +97,7 @@ export class Driver extends Owner {
     const most = strategy === "STRICT_PACK" ? Math.floor(this.shared.cpus) : Math.min(this.shared.nodes.size, bundlesMax);
     const bundles: Resources[] = Array.from({ length: 1 + random.int(most) }, () => ({ CPU: 1 }));
     const spec: GroupSpec = { groupId, bundles, strategy, name: null, detached: false, jobId: this.jobId };
+    if (random.chance(0.3)) this.makeForerunner({ ...spec, groupId: this.shared.newId("group") as PlacementGroupId });
     let created = false;
     yield {
       kind: "until",

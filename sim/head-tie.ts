@@ -155,6 +155,12 @@ export class HeadTie {
     });
   }
 
+  /** Less is here than the head believes, which is told before it hears so. */
+  refusing(): void {
+    this.lastNews = JSON.stringify(this.daemon.free());
+    this.sendHeartbeat();
+  }
+
   private sendHeartbeat(): void {
     if (!this.isTalking) return;
     this.news.beat();

@@ -226,6 +226,7 @@ export class SimHead {
   private heartbeat(nodeId: NodeId, available: Readonly<Record<string, number>>): void {
     this.tellPlacement({ kind: "nodeHeard", nodeId });
     this.tellMembership({ kind: "heartbeat", nodeId, available, pending: [], storeUsed: 0 });
+    this.tellGroups({ kind: "nodeHeard", nodeId });
   }
 
   private nodeDead(nodeId: NodeId): void {

@@ -34,6 +34,10 @@ class Story {
     return effects.filter(({ kind }) => kind !== "save").map(textOf);
   }
 
+  tries(): number {
+    return this.state.groups.get(groupId)?.attempt ?? 0;
+  }
+
   placed(): void {
     this.do({ kind: "place", spec });
     for (const nodeId of [a, b]) this.do({ kind: "reserved", nodeId, groupId, attempt: 1 });
@@ -51,6 +55,41 @@ function textOf(effect: GroupPlacementEffect): string {
   if (effect.kind === "announce") return `announce ${effect.nodeId ?? "to all"} ${effect.nodes.map((nodeId) => nodeId ?? "-")}`;
   return effect.kind === "gone" ? `gone with ${effect.actorIds.length} actors` : effect.kind;
 }
+
+describe("a placement group that a node had no room for after all", () => {
+  const refuse = (story: Story): string[] => story.do({ kind: "refused", nodeId: b, groupId, attempt: story.tries() });
+
+  it("is tried again at the node's next news, although that shows what it showed before", () => {
+    const story = new Story();
+    story.do({ kind: "place", spec });
+    expect(refuse(story)).toEqual(["release a 0"]);
+    expect(story.do({ kind: "nodeHeard", nodeId: a })).toEqual([]);
+    expect(story.do({ kind: "nodeHeard", nodeId: b })).toEqual(["reserve a 0 try 2", "reserve b 1 try 2"]);
+    expect(story.do({ kind: "nodeHeard", nodeId: b })).toEqual([]);
+  });
+
+  it("is tried once for each refusal", () => {
+    const story = new Story();
+    story.do({ kind: "place", spec });
+    for (let tries = 2; tries < 5; tries++) {
+      refuse(story);
+      expect(story.do({ kind: "nodeHeard", nodeId: b })).toContain(`reserve b 1 try ${tries}`);
+    }
+    refuse(story);
+    story.do({ kind: "remove", groupId });
+    expect(story.do({ kind: "nodeHeard", nodeId: b })).toEqual([]);
+  });
+});
+
+describe("a placement group that is removed while it is tried", () => {
+  it("is gone when those that had reserved have answered, and those that had not have refused", () => {
+    const story = new Story();
+    story.do({ kind: "place", spec });
+    expect(story.do({ kind: "remove", groupId })).toEqual(["release a all", "release b all"]);
+    expect(story.do({ kind: "refused", nodeId: b, groupId, attempt: 1 })).toEqual([]);
+    expect(story.do({ kind: "removed", nodeId: a, groupId, actorIds: [] })).toEqual(["announce to all ", "gone with 0 actors"]);
+  });
+});
 
 describe("placement groups, when a node joins again", () => {
   it("that were being reserved there are tried anew: the order or the answer may be lost", () => {

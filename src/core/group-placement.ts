@@ -2,7 +2,7 @@
  * Group placement: on which nodes the bundles of each placement group lie. The head steps it.
  *
  * In two phases: reserve on each node, then announce. A node that has no room after all undoes the whole try, and the next news of what is free starts
- * another. With one node, that node queues the group until it fits. When a node dies, the bundles it held are placed anew while the others stay.
+ * another: of that node any news, as what it had used may be free again, so that nothing seems to have changed. With one node, that node queues the group until it fits. When a node dies, the bundles it held are placed anew while the others stay.
  * News of an older try is ignored by its number. docs/states/groups.md.
  */
 import { assert } from "../base/assert.ts";
@@ -39,6 +39,8 @@ export interface PlacedGroup {
 export interface GroupPlacementState {
   /** Added by `place`, removed when the last node has answered its removal. */
   readonly groups: Map<PlacementGroupId, PlacedGroup>;
+  /** Groups that a node has refused since it was last heard of. An entry is added with the first refusal, removed by the node's next news or its death. */
+  readonly refusals: Map<NodeId, Set<PlacementGroupId>>;
   /** Nothing is placed: nodes of an earlier head are awaited. */
   held: boolean;
   effects: GroupPlacementEffect[];
@@ -91,6 +93,8 @@ export type GroupPlacementEvent =
   /** It has to know the groups, and those who wait for room have a new chance. */
   | { readonly kind: "nodeJoined"; readonly nodeId: NodeId }
   | { readonly kind: "nodeGone"; readonly nodeId: NodeId }
+  /** What is free on the node is news, be it the same as before. */
+  | { readonly kind: "nodeHeard"; readonly nodeId: NodeId }
   /** Views have changed: those without a place try again. */
   | { readonly kind: "look" };
 
@@ -125,7 +129,7 @@ export type GroupPlacementEffect =
   | { readonly kind: "warn"; readonly spec: GroupSpec; readonly text: string };
 
 export function createGroupPlacement(): GroupPlacementState {
-  return { groups: new Map(), held: false, effects: [] };
+  return { groups: new Map(), refusals: new Map(), held: false, effects: [] };
 }
 
 export function step(
@@ -158,6 +162,7 @@ export function validate(state: GroupPlacementState): void {
     for (const index of asked) assert(nodes[index] === null, () => `bundle ${index} of group ${groupId} has a place already`);
     for (const nodeId of trying.yes) assert(trying.plan.has(nodeId), () => `node ${nodeId} was not asked for group ${groupId}`);
   }
+  for (const [nodeId, refused] of state.refusals) assert(refused.size > 0, () => `node ${nodeId} has refused no group`);
 }
 
 function apply(state: GroupPlacementState, now: number, event: GroupPlacementEvent, view: GroupClusterView): void {
@@ -189,11 +194,8 @@ function apply(state: GroupPlacementState, now: number, event: GroupPlacementEve
       return remove(state, event.groupId, view);
     case "reserved":
       return reserved(state, event.nodeId, tried(state, event));
-    case "refused": {
-      const group = tried(state, event);
-      if (group !== null) undo(state, group, event.nodeId, view);
-      return;
-    }
+    case "refused":
+      return refused(state, event, view);
     case "removed": {
       const group = state.groups.get(event.groupId);
       if (group?.removing == null) return;
@@ -203,6 +205,8 @@ function apply(state: GroupPlacementState, now: number, event: GroupPlacementEve
     }
     case "nodeJoined":
       return nodeJoined(state, now, event.nodeId, view);
+    case "nodeHeard":
+      return nodeHeard(state, now, event.nodeId, view);
     case "nodeGone":
       return nodeGone(state, now, event.nodeId, view);
     case "look":
@@ -234,6 +238,25 @@ function reserved(state: GroupPlacementState, nodeId: NodeId, group: PlacedGroup
   announce(state, group);
   save(state, group);
   state.effects.push({ kind: "created", groupId: group.spec.groupId });
+}
+
+function refused(
+  state: GroupPlacementState,
+  { nodeId, groupId, attempt }: { nodeId: NodeId; groupId: PlacementGroupId; attempt: number },
+  view: GroupClusterView,
+): void {
+  const group = state.groups.get(groupId);
+  if (group === undefined || group.attempt !== attempt) return;
+  if (group.removing !== null && !group.nodes.includes(nodeId)) {
+    // It was asked to remove what it never had, and has nothing to say to that.
+    group.removing.waiting.delete(nodeId);
+    return finishRemoval(state, group);
+  }
+  if (group.trying === null) return;
+  undo(state, group, nodeId, view);
+  const waiting = state.refusals.get(nodeId);
+  if (waiting === undefined) state.refusals.set(nodeId, new Set([groupId]));
+  else waiting.add(groupId);
 }
 
 function remove(state: GroupPlacementState, groupId: PlacementGroupId, view: GroupClusterView): void {
@@ -307,6 +330,7 @@ function bundlesLost(
 }
 
 function nodeGone(state: GroupPlacementState, now: number, nodeId: NodeId, view: GroupClusterView): void {
+  state.refusals.delete(nodeId);
   for (const group of [...state.groups.values()]) {
     if (group.removing !== null) {
       group.removing.waiting.delete(nodeId);
@@ -319,10 +343,22 @@ function nodeGone(state: GroupPlacementState, now: number, nodeId: NodeId, view:
   look(state, now, view);
 }
 
-function look(state: GroupPlacementState, now: number, view: GroupClusterView): void {
-  for (const group of state.groups.values())
-    if (group.removing === null && group.trying === null && group.nodes.includes(null)) attempt(state, now, group, view);
+function nodeHeard(state: GroupPlacementState, now: number, nodeId: NodeId, view: GroupClusterView): void {
+  const refused = state.refusals.get(nodeId);
+  if (refused === undefined) return;
+  state.refusals.delete(nodeId);
+  for (const groupId of refused) {
+    const group = state.groups.get(groupId);
+    if (group !== undefined && isWaiting(group)) attempt(state, now, group, view);
+  }
 }
+
+function look(state: GroupPlacementState, now: number, view: GroupClusterView): void {
+  for (const group of state.groups.values()) if (isWaiting(group)) attempt(state, now, group, view);
+}
+
+const isWaiting = ({ removing, trying, nodes }: PlacedGroup): boolean =>
+  removing === null && trying === null && nodes.includes(null);
 
 function attempt(state: GroupPlacementState, now: number, group: PlacedGroup, view: GroupClusterView): void {
   if (state.held) return;

@@ -193,10 +193,25 @@ export class ClusterSide {
       const news = JSON.stringify(this.daemon.scheduling.available());
       if (news === this.lastNews) return;
       this.lastNews = news;
-      if (this.watch !== null) this.watch.sendHeartbeat();
-      else this.headInbox?.ownHeartbeat(this.heartbeat(0));
+      this.tellNews();
     }, newsMs);
     this.newsTimer.unref();
+  }
+
+  /** Here is less than the head believes, which is told before it hears so: else what is freed now would be no change to what it was told last. */
+  refusing(): void {
+    this.lastNews = JSON.stringify(this.daemon.scheduling.available());
+    this.tellNews();
+  }
+
+  /** The head counts something as used here until there is news: then there is some, be it that nothing changed. */
+  awaitNews(): void {
+    this.lastNews = "";
+  }
+
+  private tellNews(): void {
+    if (this.watch !== null) this.watch.sendHeartbeat();
+    else this.headInbox?.ownHeartbeat(this.heartbeat(0));
   }
 
   log(jobId: JobId, driverNode: NodeId, lines: readonly LogLine[]): void {

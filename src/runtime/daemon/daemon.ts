@@ -75,8 +75,11 @@ export class Daemon {
   readonly clients = new Map<WorkerId, Client>();
   /** Jobs that have, or may have, something on this node. */
   readonly jobs = new Map<JobId, JobInfo>();
-  /** So that the late word of a process of an ended job does not begin it anew. Added when the head says so; the oldest go. */
-  private readonly endedJobs = new Set<JobId>();
+  /**
+   * So that the late word of a process of an ended job does not begin it anew; and what is known of it, as detached actors live in it on. Added when the head
+   * says so; the oldest go.
+   */
+  private readonly endedJobs = new Map<JobId, JobInfo | null>();
   readonly jobEnvs = new JobEnvs();
   readonly leases = new LeaseBook();
   readonly logs = new LogHub();
@@ -130,6 +133,7 @@ export class Daemon {
       ended: (worker, exit) => this.workerEnded(worker, exit),
       sinkFor: (jobId) => this.logs.sinkFor(jobId),
       homeOf: (jobId) => this.homeOf(jobId),
+      namespaceOf: (jobId) => this.jobInfo(jobId)?.namespace ?? config.namespace,
     });
     // `memory` is for scheduling only: what is left beside the object store, unless the user said otherwise.
     const memory = Math.max(0, Math.floor(totalmem() - config.objectStoreMemory));
@@ -280,7 +284,11 @@ export class Daemon {
   /** A job whose tasks or actors come to this node. */
   learnJob(info: JobInfo, prestart = 0): void {
     const { jobId, runtimeEnv, driverNode } = info;
-    if (this.jobs.has(jobId) || this.endedJobs.has(jobId)) return;
+    if (this.jobs.has(jobId)) return;
+    if (this.endedJobs.has(jobId)) {
+      this.endedJobs.set(jobId, info);
+      return this.jobEnvs.set(jobId, runtimeEnv);
+    }
     this.jobs.set(jobId, info);
     this.jobEnvs.set(jobId, runtimeEnv);
     if (driverNode !== this.nodeId) this.logs.setRemote(jobId, (lines) => this.cluster?.log(jobId, driverNode, lines));
@@ -291,14 +299,15 @@ export class Daemon {
     return [...this.jobs.keys()];
   }
 
+  /** Also of one that has ended. */
   jobInfo(jobId: JobId): JobInfo | null {
-    return this.jobs.get(jobId) ?? null;
+    return this.jobs.get(jobId) ?? this.endedJobs.get(jobId) ?? null;
   }
 
   /** Its driver is gone, wherever that was. */
   jobEnded(jobId: JobId): void {
-    this.endedJobs.add(jobId);
-    for (const oldest of this.endedJobs) {
+    this.endedJobs.set(jobId, this.jobInfo(jobId));
+    for (const oldest of this.endedJobs.keys()) {
       if (this.endedJobs.size <= endedJobsMax) break;
       this.endedJobs.delete(oldest);
     }
@@ -457,7 +466,7 @@ export class Daemon {
 
   /** Where the workers of a job belong. */
   private homeOf(jobId: JobId): JobHome {
-    const { driverCwd, driverNode } = this.jobs.get(jobId) ?? { driverCwd: this.config.driverCwd, driverNode: this.nodeId };
+    const { driverCwd, driverNode } = this.jobInfo(jobId) ?? { driverCwd: this.config.driverCwd, driverNode: this.nodeId };
     if (driverNode === this.nodeId) return { cwd: driverCwd, fetch: null };
     return {
       cwd: driverCwd,

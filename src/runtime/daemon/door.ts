@@ -76,7 +76,7 @@ function welcome(daemon: Daemon, { jobId, namespace, link }: Client): void {
       namespace,
       dashboardUrl: daemon.dashboard?.url ?? null,
       cluster: daemon.cluster !== null,
-      job: daemon.cluster === null ? undefined : daemon.jobs.get(jobId),
+      job: daemon.cluster === null ? undefined : (daemon.jobInfo(jobId) ?? undefined),
     },
   ]);
 }
@@ -100,7 +100,7 @@ function driverConnected(daemon: Daemon, client: Client, hello: HelloInfo): void
   daemon.log.line(`driver ${client.pid} connected for job ${client.jobId}`);
   const { jobId, namespace, pid } = client;
   if (!daemon.jobs.has(jobId)) {
-    const driverCwd = hello.cwd ?? daemon.config.driverCwd;
+    const driverCwd = typeof hello.cwd === "string" ? hello.cwd : daemon.config.driverCwd;
     daemon.startJob({ jobId, namespace, runtimeEnv: hello.runtimeEnv, driverCwd, driverNode: daemon.nodeId }, pid, 0);
   }
   if (hello.logToDriver && daemon.config.logToDriver !== false) daemon.logs.addDriver(client.jobId, client.link);

@@ -82,7 +82,7 @@ export class HeadWatch {
   disconnected(nodeId: NodeId, reason: string): void {
     if (nodeId !== this.headNodeId) return;
     this.isTalking = false;
-    if (this.closed || this.reconnecting) return;
+    if (this.closed || this.reconnecting || this.accepted === null) return; // somebody tries to join already
     this.handlers.interrupted(reason);
     this.reconnecting = true;
     void this.reconnect(reason);
@@ -109,17 +109,21 @@ export class HeadWatch {
   private async joinOnce(timeoutMs: number): Promise<void> {
     const nodeId = await this.links.dial(this.host, this.port, timeoutMs);
     this.headNodeId = nodeId;
-    const answering = this.links.request(nodeId, "join", this.handlers.joinInfo(), timeoutMs);
+    const answering = this.links.request(nodeId, "join", this.handlers.joinInfo(), timeoutMs, (answer) =>
+      this.answered(nodeId, answer),
+    );
     this.isTalking = true;
     const answer = (await answering.catch((error) => {
       this.isTalking = false;
       throw error;
     })) as Joined | NotJoined;
-    if ("refused" in answer) {
-      this.isTalking = false;
-      throw new JoinRefused(answer.refused);
-    }
-    if (this.closed) return;
+    if ("refused" in answer) throw new JoinRefused(answer.refused);
+  }
+
+  /** Before anything is heard that the head says to a member, and before the end of a connection that broke right after. */
+  private answered(nodeId: NodeId, answer: Joined | NotJoined): void {
+    if ("refused" in answer) this.isTalking = false;
+    if ("refused" in answer || this.closed) return;
     this.heard();
     const earlier = this.accepted !== nodeId ? this.accepted : null;
     this.accepted = nodeId;

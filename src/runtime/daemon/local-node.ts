@@ -25,6 +25,7 @@ export class LocalNode implements HeadNode {
   placeActor({ actorId, jobId, placement, lifetimeResources }: ActorSpec, job: JobInfo | null): void {
     if (job !== null) this.daemon.learnJob(job);
     this.placing.add(actorId);
+    this.daemon.cluster?.awaitNews();
     this.daemon.scheduling.dispatch({
       kind: "placeActor",
       actorId,

@@ -52,9 +52,12 @@ export class RuntimeEnvs {
     for (const pid of this.running) killGroup(pid);
   }
 
-  /** On the driver's node the directory itself; elsewhere a copy of it. A driver's own directory is used where there is one of that name. */
+  /**
+   * On the driver's node the directory itself; elsewhere a copy of it. A driver's own directory is used where there is one of that name: it may also have been
+   * removed under a driver that goes on.
+   */
   private workingDir(spec: RuntimeEnvSpec | null, { cwd, fetch }: JobHome): string | Promise<string> {
-    if (spec?.workingDir === undefined) return fetch === null || isDirectory(cwd) ? cwd : this.sessionDir;
+    if (spec?.workingDir === undefined) return isDirectory(cwd) ? cwd : this.sessionDir;
     const dir = resolve(cwd, spec.workingDir);
     if (fetch !== null) return fetch(dir, spec.excludes ?? [], spec.setupTimeoutMs ?? runtimeEnvTimeoutMs);
     if (!isDirectory(dir))

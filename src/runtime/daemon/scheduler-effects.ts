@@ -44,6 +44,7 @@ export function carryOut(daemon: Daemon, effect: SchedulerEffect): void {
     case "groupCreated":
       return daemon.headSide.onBundlesReserved(daemon.nodeId, effect.groupId, daemon.localNode.attemptOf(effect.groupId));
     case "groupRefused":
+      daemon.cluster?.refusing();
       return daemon.headSide.onBundlesRefused(daemon.nodeId, effect.groupId, daemon.localNode.attemptOf(effect.groupId));
     case "groupRemoved":
       return daemon.headSide.onBundlesRemoved(daemon.nodeId, effect.groupId, effect.actorIds);

@@ -28,6 +28,7 @@ export interface WorkerPoolHandlers {
   ended(worker: WorkerProcess, exit: ProcessExit): void;
   sinkFor(jobId: JobId): LogSink;
   homeOf(jobId: JobId): JobHome;
+  namespaceOf(jobId: JobId): string;
 }
 
 export class WorkerPool {
@@ -122,7 +123,7 @@ export class WorkerPool {
 
   private spawn(token: number, jobId: JobId, runtimeEnv: RuntimeEnvSpec | null, prepared: PreparedEnv): void {
     if (this.closed) return;
-    const { sessionDir, shmDir, namespace, workerExecArgv } = this.config;
+    const { sessionDir, shmDir, workerExecArgv } = this.config;
     const workerId = newWorkerId(this.nodeId);
     const config: WorkerConfig = {
       sessionDir,
@@ -131,7 +132,7 @@ export class WorkerPool {
       workerId,
       jobId,
       nodeId: this.nodeId,
-      namespace,
+      namespace: this.handlers.namespaceOf(jobId),
       runtimeEnv,
       cluster: (this.config.cluster ?? null) !== null,
       npmDir: prepared.npmDir,

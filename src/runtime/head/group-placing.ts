@@ -90,6 +90,11 @@ export class GroupPlacing {
     this.dispatch({ kind: "nodeJoined", nodeId });
   }
 
+  /** What is free on the node is news, be it the same as before. */
+  nodeHeard(nodeId: NodeId): void {
+    this.dispatch({ kind: "nodeHeard", nodeId });
+  }
+
   nodeGone(nodeId: NodeId): void {
     this.dispatch({ kind: "nodeGone", nodeId });
   }

@@ -181,6 +181,7 @@ export class Head implements HeadSide {
   onHeartbeat(nodeId: NodeId, available: Resources, pending: readonly PendingDemand[], storeUsed: number): void {
     this.actorPlacing.nodeHeard(nodeId);
     this.members.heartbeat(nodeId, available, pending, storeUsed);
+    this.groupPlacing.nodeHeard(nodeId);
   }
 
   /** Stops giving the node work and asks it to leave when it is through with what it has. */

@@ -157,6 +157,7 @@ export class Runtime {
       address: this.address,
       runtimeEnv: this.config.runtimeEnv,
       logToDriver: this.config.logToDriver,
+      cwd: this.role === "driver" ? workingDirectory() : undefined,
     });
     if (this.waits === 0) this.daemon.keepAlive(false);
     return this.welcome;
@@ -505,5 +506,14 @@ export class Runtime {
       throw this.ended instanceof ClusterConnectionError || this.ended instanceof NodeDiedError
         ? this.ended
         : new ClusterConnectionError(this.ended.message, {});
+  }
+}
+
+/** Undefined when it was removed under this process. */
+function workingDirectory(): string | undefined {
+  try {
+    return process.cwd();
+  } catch {
+    return undefined;
   }
 }

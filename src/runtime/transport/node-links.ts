@@ -150,12 +150,15 @@ export class NodeLinks {
     this.dialKnown(peer);
   }
 
-  /** Asks a node. Rejects with its refusal, or with a `ClusterConnectionError` when it cannot be asked or does not answer in time. */
-  request(to: NodeId, method: string, params: unknown, timeoutMs: number): Promise<any> {
+  /**
+   * Asks a node. Rejects with its refusal, or with a `ClusterConnectionError` when it cannot be asked or does not answer in time. `taken` is called with the
+   * answer before anything is heard that the node has sent after it.
+   */
+  request(to: NodeId, method: string, params: unknown, timeoutMs: number, taken?: (value: any) => void): Promise<any> {
     const peer = this.peers.get(to);
     if (peer === undefined || !(peer.link || this.mayDial(peer)))
       return Promise.reject(new ClusterConnectionError(`Cannot ${method} at node ${to} as its address is not known`, {}));
-    return this.requests.call(to, method, timeoutMs, (id) => this.send(to, [NodeKind.Request, id, method, params]));
+    return this.requests.call(to, method, timeoutMs, (id) => this.send(to, [NodeKind.Request, id, method, params]), taken);
   }
 
   isOpen(node: NodeId): boolean {
@@ -450,15 +453,22 @@ export class NodeLinks {
     }
   }
 
+  /** What is known at once is answered at once, so that it comes before what happens next. */
   private onRequest(from: NodeId, message: NodeMessage, link: NodeLink): void {
     const [, id, method, params] = message as readonly [number, number, string, unknown];
     if (!Number.isSafeInteger(id) || typeof method !== "string")
       throw new FrameError("Cannot read a request without number or method");
     const answer = (ok: boolean, value: unknown): void => link.send([NodeKind.Response, id, ok, value]);
-    new Promise((resolve) => resolve(this.handlers.onRequest(from, method, params))).then(
-      (value) => answer(true, value ?? null),
-      (error) => answer(false, toWireError(error)),
-    );
+    try {
+      const value = this.handlers.onRequest(from, method, params);
+      if (!(value instanceof Promise)) return answer(true, value ?? null);
+      value.then(
+        (later) => answer(true, later ?? null),
+        (error) => answer(false, toWireError(error)),
+      );
+    } catch (error) {
+      answer(false, toWireError(error));
+    }
   }
 
   private async takeBulk(socket: Socket, { peer, rest }: Handshaken): Promise<void> {

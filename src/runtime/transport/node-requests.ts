@@ -8,6 +8,7 @@ interface Pending {
   readonly to: NodeId;
   readonly method: string;
   readonly timer: NodeJS.Timeout;
+  readonly taken: ((value: any) => void) | undefined;
   resolve(value: unknown): void;
   reject(error: Error): void;
 }
@@ -16,13 +17,14 @@ export class NodeRequests {
   private readonly pending = new Map<number, Pending>();
   private next = 1;
 
-  call(to: NodeId, method: string, timeoutMs: number, send: (id: number) => void): Promise<any> {
+  /** `taken` is called with the answer where it arrives: what a promise's reader does comes after whatever else has arrived with it. */
+  call(to: NodeId, method: string, timeoutMs: number, send: (id: number) => void, taken?: (value: any) => void): Promise<any> {
     const id = this.next++;
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
         this.take(id)?.reject(unanswered(method, to, `it did not answer within ${timeoutMs} ms`));
       }, timeoutMs);
-      this.pending.set(id, { to, method, timer, resolve, reject });
+      this.pending.set(id, { to, method, timer, taken, resolve, reject });
       send(id);
     });
   }
@@ -32,8 +34,10 @@ export class NodeRequests {
     const request = this.pending.get(id);
     if (request === undefined || request.to !== from) return;
     this.take(id);
-    if (ok) request.resolve(value);
-    else request.reject(errorFromWire(value, request.method));
+    if (ok) {
+      request.taken?.(value);
+      request.resolve(value);
+    } else request.reject(errorFromWire(value, request.method));
   }
 
   failNode(node: NodeId, reason: string): void {
