@@ -236,6 +236,26 @@ describe("actor registry", () => {
     expect(story.view("b").state).toBe("ALIVE");
   });
 
+  it("leaves what a detached actor owns when its job has ended, and ends it with its owner", () => {
+    const story = new Story();
+    story.alive(spec("keeper", { detached: true, name: "keeper", maxRestarts: 1 }), "w1");
+    story.alive(spec("child", { ownerId: "w1" as WorkerId }), "w2");
+    story.alive(spec("grandchild", { ownerId: "w2" as WorkerId }), "w3");
+    story.alive(spec("other"), "w4");
+    story.alive(spec("child of other", { ownerId: "w4" as WorkerId }), "w5");
+    story.do({ kind: "jobEnded", jobId });
+    expect(["child", "grandchild", "other", "child of other"].map((id) => story.view(id).state)).toEqual([
+      "ALIVE",
+      "ALIVE",
+      "DEAD",
+      "DEAD",
+    ]);
+    story.died("w1");
+    expect(["keeper", "child"].map((id) => story.view(id).state)).toEqual(["RESTARTING", "DEAD"]);
+    story.died("w2", { ...crash, intended: true });
+    expect(story.view("grandchild")).toMatchObject({ state: "DEAD", deathReason: "owner died" });
+  });
+
   it("says out of memory, node died and unschedulable where that is the reason", () => {
     const story = new Story();
     story.alive(spec("a"), "w1");

@@ -312,11 +312,19 @@ function outOfScope(state: RegistryState, now: number, actorId: ActorId): void {
   endProcess(state, record, "finish", "out of scope");
 }
 
+/** Detached actors stay, and with each what it owns: that ends with its owner. */
 function jobEnded(state: RegistryState, jobId: JobId): void {
-  for (const record of [...state.actors.values()]) {
-    if (record.spec.jobId === jobId && !record.spec.detached)
-      end(state, record.spec.actorId, { reason: "owner died", message: "its job has ended", cause: null });
-  }
+  const ending = [...state.actors.values()].filter(
+    (record) => record.spec.jobId === jobId && record.state !== "DEAD" && !staysAfterJob(state, record),
+  );
+  for (const { spec } of ending) end(state, spec.actorId, { reason: "owner died", message: "its job has ended", cause: null });
+}
+
+/** It is detached, or owned by one that stays. */
+function staysAfterJob(state: RegistryState, record: ActorRecord): boolean {
+  for (let at: ActorRecord | undefined = record; at !== undefined; at = state.byWorker.get(at.spec.ownerId))
+    if (at.spec.detached) return true;
+  return false;
 }
 
 function nodeDraining(state: RegistryState, nodeId: NodeId): void {

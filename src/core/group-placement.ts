@@ -22,6 +22,8 @@ export interface GroupSpec {
   readonly name: string | null;
   readonly detached: boolean;
   readonly jobId: JobId;
+  /** The actor that made it, as the head knows it: the group stays while it lives, also after the job. */
+  readonly creatorId?: ActorId | null;
 }
 
 export interface PlacedGroup {

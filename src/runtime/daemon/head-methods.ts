@@ -71,7 +71,10 @@ export function createHeadMethods(head: Head, daemon: Daemon): HeadMethods {
         .listActors()
         .filter((view) => (all === true || view.state !== "DEAD") && (namespace === undefined || view.namespace === namespace)),
 
-    createPlacementGroup: (spec) => (spec.detached ? kept(head.createGroup(spec)) : head.createGroup(spec)),
+    createPlacementGroup(spec, { workerId }) {
+      const view = head.createGroup(spec, workerId);
+      return spec.detached ? kept(view) : view;
+    },
     removePlacementGroup({ groupId }) {
       head.removeGroup(groupId);
       return null;

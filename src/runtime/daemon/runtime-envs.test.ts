@@ -33,6 +33,12 @@ describe("RuntimeEnvs", () => {
     expect(envs.prepare({ envVars: { A: "1" } }, here)).toEqual({ cwd: dir, envVars: { A: "1" }, npmDir: null });
   });
 
+  it("starts workers in the session's directory where the driver's is not there, or not any more", () => {
+    const cwd = join(dir, "gone");
+    expect(envs.prepare(null, { cwd, fetch: null })).toMatchObject({ cwd: dir });
+    expect(envs.prepare(null, { cwd, fetch: () => Promise.reject(new Error("not asked")) })).toMatchObject({ cwd: dir });
+  });
+
   it("refuses a working directory that is not there", () => {
     expect(() => envs.prepare({ workingDir: "nowhere" }, here)).toThrow(/'nowhere' as working directory/);
   });

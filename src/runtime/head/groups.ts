@@ -1,5 +1,5 @@
 /** The head's record of placement groups: their names, who waits for them, whose they are. Where the bundles lie is group-placing.ts's business. */
-import type { JobId, PlacementGroupId } from "../../base/ids.ts";
+import type { ActorId, JobId, PlacementGroupId } from "../../base/ids.ts";
 import type { GroupSpec } from "../../core/group-placement.ts";
 import type { GroupView } from "../../wire/messages.ts";
 
@@ -15,6 +15,8 @@ interface GroupRecord {
 export class Groups {
   private readonly records = new Map<PlacementGroupId, GroupRecord>();
   private readonly names = new Map<string, GroupRecord>();
+  /** Groups that are not removed by the actor that made them. */
+  private readonly byCreator = new Map<ActorId, Set<PlacementGroupId>>();
   private readonly removed: PlacementGroupId[] = [];
 
   /** Returns the new record's view, or null when the name is taken. */
@@ -25,6 +27,11 @@ export class Groups {
     const record: GroupRecord = { spec, state: "PENDING", waiters: [] };
     this.records.set(spec.groupId, record);
     if (spec.name !== null) this.names.set(spec.name, record);
+    if (spec.creatorId != null) {
+      const made = this.byCreator.get(spec.creatorId);
+      if (made === undefined) this.byCreator.set(spec.creatorId, new Set([spec.groupId]));
+      else made.add(spec.groupId);
+    }
     return view(record);
   }
 
@@ -42,11 +49,18 @@ export class Groups {
     return [...this.records.values()].map(view);
   }
 
-  /** Groups that end with the job. */
-  ofJob(jobId: JobId): PlacementGroupId[] {
+  /** Groups that end with the job, or with the actor of it that made them. */
+  ofJob(jobId: JobId): GroupSpec[] {
     return [...this.records.values()]
       .filter(({ spec, state }) => spec.jobId === jobId && !spec.detached && state !== "REMOVED")
-      .map(({ spec }) => spec.groupId);
+      .map(({ spec }) => spec);
+  }
+
+  /** Groups that the actor made and that end with it when their job has ended. */
+  ofCreator(actorId: ActorId): GroupSpec[] {
+    return [...(this.byCreator.get(actorId) ?? [])]
+      .map((groupId) => (this.records.get(groupId) as GroupRecord).spec)
+      .filter(({ detached }) => !detached);
   }
 
   /** Calls `done` now or when the group is created or removed. False when it is unknown. */
@@ -75,6 +89,9 @@ export class Groups {
     if (record === undefined || record.state === "REMOVED") return;
     record.state = "REMOVED";
     if (record.spec.name !== null && this.names.get(record.spec.name) === record) this.names.delete(record.spec.name);
+    const { creatorId } = record.spec;
+    const made = creatorId == null ? undefined : this.byCreator.get(creatorId);
+    if (made?.delete(groupId) === true && made.size === 0) this.byCreator.delete(creatorId as ActorId);
     settle(record);
     this.removed.push(groupId);
     while (this.removed.length > removedGroupsMax) this.records.delete(this.removed.shift() as PlacementGroupId);

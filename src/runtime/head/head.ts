@@ -351,8 +351,21 @@ export class Head implements HeadSide {
   onJobEnded(jobId: JobId): void {
     if (!this.jobs.end(jobId)) return;
     this.dispatch({ kind: "jobEnded", jobId });
-    for (const groupId of this.groups.ofJob(jobId)) this.removeGroup(groupId);
+    this.removeGroupsOf(jobId);
     for (const node of this.members.living()) node.jobEnded(jobId);
+  }
+
+  /** What a living actor made stays: the others of the job have ended by now, or will be heard of. */
+  private removeGroupsOf(jobId: JobId): void {
+    for (const { groupId, creatorId } of this.groups.ofJob(jobId)) {
+      const creator = creatorId == null ? null : this.actor(creatorId);
+      if (creator === null || creator.state === "DEAD") this.removeGroup(groupId);
+    }
+  }
+
+  private actorDead(actorId: ActorId): void {
+    this.memory.forgetActor(actorId);
+    for (const { groupId, jobId } of this.groups.ofCreator(actorId)) if (!this.jobs.isRunning(jobId)) this.removeGroup(groupId);
   }
 
   onBundlesReserved(nodeId: NodeId, groupId: PlacementGroupId, attempt: number): void {
@@ -381,7 +394,9 @@ export class Head implements HeadSide {
 
   // -------------------------------------------------------------- placement groups
 
-  createGroup(spec: GroupSpec): GroupView {
+  /** `from`: the process that wants it. */
+  createGroup(wanted: GroupSpec, from: WorkerId): GroupView {
+    const spec = { ...wanted, creatorId: this.registry.byWorker.get(from)?.spec.actorId ?? null };
     const view = this.groups.add(spec);
     if (view === null) throw new Error(`Cannot create placement group '${spec.name}' as the name is taken`);
     this.groupPlacing.place(spec);
@@ -465,7 +480,7 @@ export class Head implements HeadSide {
       case "save":
         return this.memory.saveActor(effect.saved);
       case "forget":
-        return this.memory.forgetActor(effect.actorId);
+        return this.actorDead(effect.actorId);
     }
   }
 
