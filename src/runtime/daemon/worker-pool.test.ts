@@ -1,7 +1,7 @@
 /** Starts that the system refuses. */
 
 import { EventEmitter } from "node:events";
-import { rmSync } from "node:fs";
+import { mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { newJobId } from "../../base/ids.ts";
@@ -51,6 +51,7 @@ beforeEach(() => {
     ended: () => {},
     sinkFor: () => ({ take: () => {}, backlogBytes: 0, onDrained: () => {} }),
     homeOf: () => ({ cwd: home, fetch: null }),
+    namespaceOf: () => "default",
   });
 });
 afterEach(async () => {
@@ -90,7 +91,11 @@ describe("A worker that cannot be started", () => {
 
   it("as its directory is gone fails what asked for it", async () => {
     home = join(dir, "gone");
-    const failure = await failureOf(4, null);
+    mkdirSync(home);
+    fault = { code: "ENOENT", thrown: false };
+    const failing = failureOf(4, null);
+    rmSync(home, { recursive: true }); // after it was looked for
+    const failure = await failing;
     expect(failure).toMatchObject({ token: 4, permanent: true });
     expect(failure.text).toContain(`${home}, which is not a directory`);
   });
