@@ -114,7 +114,8 @@ export async function list(kind: string, flags: ListFlags): Promise<number> {
     const limit = Number(flags.limit ?? 100);
     if (!Number.isInteger(limit) || limit < 1)
       throw new UsageError(`Cannot use '${flags.limit}' as --limit: expected a whole number of at least 1`);
-    const all = (await rows(cluster)).filter(filterOf(flags.filter ?? []));
+    const known = await rows(cluster);
+    const all = known.filter(filterOf(flags.filter ?? [], fieldsOf(known)));
     const shown = all.slice(-limit);
     if (flags.json) sayJson(shown);
     else {
@@ -155,11 +156,18 @@ function kindOf(name: string): Kind {
   throw new UsageError(`Cannot list '${name}': expected ${kindNames.join(", ")}`);
 }
 
-function filterOf(filters: readonly string[]): (row: Row) => boolean {
+/** Fields that some row has; null when there is none that could say. */
+function fieldsOf(rows: readonly Row[]): ReadonlySet<string> | null {
+  return rows.length === 0 ? null : new Set(rows.flatMap((row) => Object.keys(row)));
+}
+
+function filterOf(filters: readonly string[], fields: ReadonlySet<string> | null): (row: Row) => boolean {
   const tests = filters.map((text) => {
     const parts = /^([\w-]+)(!?=)(.*)$/.exec(text);
     if (parts === null) throw new UsageError(`Cannot use '${text}' as --filter: expected key=value or key!=value`);
     const [, key, operator, value] = parts;
+    if (fields?.has(key) === false)
+      throw new UsageError(`Cannot use '${text}' as --filter as there is no field '${key}': expected ${[...fields].join(", ")}`);
     return (row: Row) => (String(row[key]).toLowerCase() === value.toLowerCase()) === (operator === "=");
   });
   return (row) => tests.every((test) => test(row));

@@ -94,7 +94,11 @@ class Shown {
 
   /** Prints what is added, until the nodes have ended. */
   async follow(nodeId: NodeId | undefined): Promise<void> {
-    while (this.files.size > 0) {
+    let isRead = true;
+    process.stdout.once("error", () => {
+      isRead = false;
+    });
+    while (this.files.size > 0 && isRead) {
       await new Promise((resolve) => setTimeout(resolve, followMs));
       // A node that has ended, this one or another, is the end and no failure.
       const now = await this.cluster.request("listLogs", nodeId === undefined ? {} : { nodeId }).catch(() => null);

@@ -35,7 +35,11 @@ export const timeline = (flags: ClusterFlags & { output?: string }): Promise<num
     await cluster.request("drainEvents", {});
     const trace = (await cluster.request("timeline", {})).map(traceEvent);
     const file = resolve(flags.output || `shoal-timeline-${new Date().toISOString().replaceAll(/[:.]/g, "-")}.json`);
-    writeFileSync(file, JSON.stringify(trace));
+    try {
+      writeFileSync(file, JSON.stringify(trace));
+    } catch (error) {
+      throw new Failure(`Cannot write the timeline to ${file}: ${(error as Error).message}`);
+    }
     say(`${trace.length} events in ${file}; open it at ui.perfetto.dev or chrome://tracing`);
     return 0;
   });

@@ -52,3 +52,42 @@ test("`ray` is the same program, and calls itself so", async () => {
     await sandbox.ok(["stop"], { entry: join(sandbox.dir, "ray") });
   });
 });
+
+test("a cluster that is not there is said so in seconds, with what to do", async () => {
+  await inSandbox(async (sandbox) => {
+    const begunMs = performance.now();
+    for (const env of [{ SHOAL_ADDRESS: "127.0.0.1:1" }, { SHOAL_ADDRESS: "no-such-host.invalid:6379" }]) {
+      const { code, stderr } = await sandbox.shoal(["status"], { env });
+      expect(stderr).toMatch(new RegExp(`^Cannot reach a cluster at ${env.SHOAL_ADDRESS}: .*SHOAL_ADDRESS.*start --head`));
+      expect(stderr.trim().split("\n")).toHaveLength(1);
+      expect(code).toBe(1);
+    }
+    expect(performance.now() - begunMs).toBeLessThan(30_000);
+  });
+});
+
+test("what a running cluster is asked wrongly, and output that nobody reads to its end, fail without a stack", async () => {
+  await inSandbox(async (sandbox) => {
+    const address = await sandbox.head();
+    const filtered = await sandbox.shoal(["list", "nodes", "--filter", "colour=red"]);
+    expect(filtered).toMatchObject({ code: 2, stderr: expect.stringMatching(/no field 'colour': expected .*nodeId/) });
+    expect(await sandbox.json(["list", "nodes", "--filter", "alive=true"])).toHaveLength(1);
+    const timeline = await sandbox.shoal(["timeline", "-o", "/nowhere/x.json"]);
+    expect(timeline).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/^Cannot write the timeline to \/nowhere\/x.json: .*\n$/),
+    });
+    const unread = sandbox.start(["status"]);
+    unread.child.stdout?.destroy();
+    expect(await unread.ended).toMatchObject({ code: 0, stderr: "" });
+
+    const program = sandbox.write(
+      "other.mjs",
+      'import * as shoal from "shoal";\nawait shoal.init().catch((error) => console.log(error.name, error.message));\n',
+    );
+    const env = { SHOAL_ADDRESS: address, SHOAL_AUTH_TOKEN: "another token" };
+    const { stdout } = await sandbox.node(program, { env, place: "elsewhere" });
+    expect(stdout).toMatch(/^AuthenticationError .*tokens differ/);
+    await sandbox.ok(["stop"]);
+  });
+});

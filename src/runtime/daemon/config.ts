@@ -75,6 +75,8 @@ export interface ClusterConfig {
 export interface StartReport {
   readonly ok: boolean;
   readonly error?: string;
+  /** The cluster's token is another. */
+  readonly isRefused?: boolean;
   /** The first line: the port, before the node has joined. */
   readonly listening?: number;
   readonly nodeId?: string;

@@ -5,6 +5,7 @@ import { renameSync, writeFileSync, writeSync } from "node:fs";
 import { rm, rmdir } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { AuthenticationError } from "../../base/errors.ts";
 import { useNativeStringsSoon } from "../../wire/native-strings.ts";
 import { type DaemonConfig, driverConnectMs, driverPollMs, type NodeFile, readDaemonConfig, type StartReport } from "./config.ts";
 import { Daemon } from "./daemon.ts";
@@ -67,7 +68,8 @@ async function main(): Promise<void> {
     report({ ok: true, ...whereabouts(daemon) });
     useNativeStringsSoon();
   } catch (error) {
-    report({ ok: false, error: (error as Error).message });
+    const isRefused = error instanceof AuthenticationError || (error as Error).cause instanceof AuthenticationError;
+    report({ ok: false, error: (error as Error).message, isRefused });
     end(daemon, `Cannot start: ${(error as Error).message}`, false, 1);
   }
 }

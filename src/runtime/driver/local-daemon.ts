@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { InitOptions } from "../../api/init-options.ts";
 import { clearTimeout, setTimeout } from "../../base/clock.ts";
-import { ClusterConnectionError } from "../../base/errors.ts";
+import { AuthenticationError, ClusterConnectionError } from "../../base/errors.ts";
 import { type JobId, type NodeId, newJobId, newNodeId } from "../../base/ids.ts";
 import { defaultStoreBytes } from "../../objects/index.ts";
 import { type ClusterConfig, type DashboardWish, daemonConfigVariable, type StartReport } from "../daemon/config.ts";
@@ -218,11 +218,13 @@ function reported(child: ChildProcess, withinMs: number): Promise<StartReport> {
   return new Promise((resolve, reject) => {
     let stderr = "";
     let line = "";
-    const fail = (why: string): void => {
+    const giveUp = (error: Error): void => {
       clearTimeout(timer);
       child.kill("SIGKILL");
-      reject(new ClusterConnectionError(`Cannot start a node daemon: ${why}${stderr === "" ? "" : `\n${stderr.trim()}`}`, {}));
+      reject(error);
     };
+    const fail = (why: string): void =>
+      giveUp(new ClusterConnectionError(`Cannot start a node daemon: ${why}${stderr === "" ? "" : `\n${stderr.trim()}`}`, {}));
     const timer = setTimeout(() => fail(`it did not report within ${withinMs} ms`), withinMs);
     child.once("error", (error) => fail(error.message));
     child.once("exit", (code, signal) => fail(`it ended with ${signal ?? `code ${code}`} before it was ready`));
@@ -233,6 +235,7 @@ function reported(child: ChildProcess, withinMs: number): Promise<StartReport> {
       line += chunk.toString();
       if (!line.includes("\n")) return;
       const report = JSON.parse(line) as StartReport;
+      if (report.isRefused === true) return giveUp(new AuthenticationError(report.error as string));
       if (!report.ok) return fail(report.error ?? "it gave no reason");
       clearTimeout(timer);
       child.removeAllListeners("exit");
