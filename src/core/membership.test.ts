@@ -87,6 +87,15 @@ describe("membership", () => {
     expect(kinds(at(60, { kind: "probed", nodeId, gone: true }))).toEqual(["dead", "announce"]);
   });
 
+  test("what was found of a broken connection does not count against a node that has come back since", () => {
+    const { at, join } = machine();
+    const nodeId = "aaaaaa0000000000" as NodeId;
+    join(0, nodeId);
+    at(1, { kind: "disconnected", nodeId, reason: "reset" });
+    join(2, nodeId);
+    expect(kinds(at(3, { kind: "probed", nodeId, gone: true }))).toEqual([]);
+  });
+
   test("a node that lost its connection may come back before it is given up, but not after", () => {
     const { at, join } = machine();
     const nodeId = "aaaaaa0000000000" as NodeId;

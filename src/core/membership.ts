@@ -163,6 +163,7 @@ function apply(state: MembershipState, now: number, event: MembershipEvent): voi
       state.effects.push({ kind: "probe", nodeId: event.nodeId });
       return;
     case "probed":
+      if (!member.probing) return; // it has come back meanwhile
       member.probing = false;
       if (event.gone) becomeDead(state, member, "its daemon is gone: nothing listens at its address");
       return;
