@@ -2,8 +2,9 @@
  * Group placement: on which nodes the bundles of each placement group lie. The head steps it.
  *
  * In two phases: reserve on each node, then announce. A node that has no room after all undoes the whole try, and the next news of what is free starts
- * another: of that node any news, as what it had used may be free again, so that nothing seems to have changed. With one node, that node queues the group until it fits. When a node dies, the bundles it held are placed anew while the others stay.
- * News of an older try is ignored by its number. docs/states/groups.md.
+ * another; of the node that refused any news does, as what it had used may be free again so soon that nothing seems to have changed. With one node, that node
+ * queues the group until it fits. When a node dies, the bundles it held are placed anew while the others stay. News of an older try is ignored by its
+ * number. docs/states/groups.md.
  */
 import { assert } from "../base/assert.ts";
 import type { ActorId, JobId, NodeId, PlacementGroupId } from "../base/ids.ts";
